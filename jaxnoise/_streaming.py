@@ -1,0 +1,121 @@
+"""Maps a loss over chunks of data inside one compiled program.
+
+Gradients, landscapes and sharpness all walk over their examples through these functions, so that
+memory is bounded by a chunk, whatever the length of the data. The number of chunks is chosen first
+and their common length then made as even as possible; the last chunk reaches back to be of full
+length, and what it sees a second time is weighted zero or written again with the same value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ._tree import num_examples
+
+_CHUNK_NUMBERS = 2**20  # a default chunk holds about this many numbers of input
+
+
+def default_chunk_size(data: Any) -> int:
+    """As many examples as hold about a million numbers of input."""
+    n = num_examples(data)
+    numbers = sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(data)) // n
+    return max(1, min(n, _CHUNK_NUMBERS // max(1, numbers)))
+
+
+def check_chunk_size(chunk_size: int | None, name: str = "chunk_size") -> None:
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"{name} must be a positive number, got {chunk_size}")
+
+
+def map_examples(function: Callable, data: Any, chunk_size: int) -> Any:
+    """Applies `function` to chunks of examples and joins its per-example results.
+
+    Args:
+      function: chunk → pytree of arrays with a leading axis of the chunk's length.
+      data: batch of n examples.
+      chunk_size: largest number of examples in a chunk.
+
+    Returns:
+      The pytree that `function(data)` would give, leaves (n, …), in example order.
+    """
+    n = num_examples(data)
+    num_chunks, length = _even_chunks(n, chunk_size)
+    if num_chunks == 1:
+        return function(data)
+    shapes = jax.eval_shape(function, _chunk(data, 0, length))
+    joined = jax.tree.map(lambda s: jnp.zeros((n, *s.shape[1:]), s.dtype), shapes)
+
+    def write(i, joined):
+        start = jnp.minimum(i * length, n - length)
+        return jax.tree.map(
+            lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, start, 0),
+            joined,
+            function(_chunk(data, start, length)),
+        )
+
+    return jax.lax.fori_loop(0, num_chunks, write, joined)
+
+
+def sum_examples(function: Callable, data: Any, chunk_size: int) -> Any:
+    """Adds up what `function` gives for chunks of examples.
+
+    Args:
+      function: (chunk, weights) → pytree of sums, in which each example counts with its weight, a
+        (chunk length,) array of ones and zeros.
+      data: batch of n examples.
+      chunk_size: largest number of examples in a chunk.
+
+    Returns:
+      The pytree that `function(data, ones)` would give.
+    """
+    n = num_examples(data)
+    num_chunks, length = _even_chunks(n, chunk_size)
+    if num_chunks == 1:
+        return function(data, jnp.ones(n))
+    shapes = jax.eval_shape(function, _chunk(data, 0, length), jnp.ones(length))
+    total = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    def add(i, total):
+        start = jnp.minimum(i * length, n - length)
+        new = start + jnp.arange(length) >= i * length
+        part = function(_chunk(data, start, length), new.astype(jnp.float32))
+        return jax.tree.map(jnp.add, total, part)
+
+    return jax.lax.fori_loop(0, num_chunks, add, total)
+
+
+def has_convolutions(function: Callable, *args: Any) -> bool:
+    """Whether the program of `function(*args)` contains a convolution.
+
+    With a convolution in it, a program is better mapped over parameters one after another: under
+    `vmap` each becomes a grouped convolution, which is several times slower.
+    """
+    return _contains(jax.make_jaxpr(function)(*args).jaxpr, "conv_general_dilated")
+
+
+def _contains(jaxpr: Any, primitive: str) -> bool:
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == primitive:
+            return True
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
+            if _is_jaxpr(inner) and _contains(getattr(inner, "jaxpr", inner), primitive):
+                return True
+    return False
+
+
+def _is_jaxpr(value: Any) -> bool:
+    return hasattr(value, "eqns")
+
+
+def _even_chunks(n: int, chunk_size: int) -> tuple[int, int]:
+    num_chunks = math.ceil(n / chunk_size)
+    return num_chunks, math.ceil(n / num_chunks)
+
+
+def _chunk(data: Any, start: Any, length: int) -> Any:
+    return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, length), data)

@@ -1,0 +1,204 @@
+"""The seam to Flax: an NNX model becomes parameters and pure functions of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.tree_util import Partial
+
+
+def split(
+    model: nnx.Module, example_loss: Callable, inputs: str | Callable = "image"
+) -> tuple[nnx.State, Partial]:
+    """Splits a model into its parameters and its loss in inference mode.
+
+    In inference mode normalisation layers use their running statistics and dropout is off, so that
+    an example's loss depends on that example alone.
+
+    Args:
+      model: any NNX model; it stays as it is.
+      example_loss: (outputs, batch) → losses (B,), one per example, or a dict of such metrics.
+      inputs: the batch entry that the model is fed, or a function of the batch that makes it.
+        uint8 entries are scaled to [0, 1].
+
+    Returns:
+      (params, loss_fn). `params` is an `nnx.State` of arrays. `loss_fn(params, batch)` gives what
+      `example_loss` gives; it is a `jax.tree_util.Partial` whose leaves are the model's state, so
+      that a compiled program takes another checkpoint of the same model without recompilation.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> import jaxnoise as jn
+      >>> model = jn.models.FeedForward(in_channels=1, image_size=8, rngs=nnx.Rngs(0))
+      >>> params, loss_fn = jn.models.split(model, jn.losses.cross_entropy)
+      >>> batch = {"image": jnp.zeros((3, 8, 8, 1)), "label": jnp.array([0, 1, 2])}
+      >>> loss_fn(params, batch).shape
+      (3,)
+    """
+    graphdef, params, model_state, rng_state = _parts(_inference_view(model))
+    loss_fn = Partial(_InferenceLoss(graphdef, example_loss, inputs), model_state, rng_state)
+    return params, loss_fn
+
+
+def split_train(
+    model: nnx.Module, example_loss: Callable, inputs: str | Callable = "image"
+) -> tuple[nnx.State, nnx.State, TrainLoss]:
+    """Splits a model into parameters, state and its loss in training mode.
+
+    Args:
+      model: any NNX model; it stays as it is.
+      example_loss: (outputs, batch) → losses (B,), one per example, or a dict of such metrics with
+        an entry "loss".
+      inputs: the batch entry that the model is fed, or a function of the batch that makes it.
+        uint8 entries are scaled to [0, 1].
+
+    Returns:
+      (params, model_state, train_loss) with
+      `train_loss(params, model_state, batch, key) → (losses, model_state)`. The model state holds
+      all that isn't a parameter or a random key, such as running statistics; the keys of dropout
+      come from `key`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> import jaxnoise as jn
+      >>> model = jn.models.ResNet18(width=4, rngs=nnx.Rngs(0))
+      >>> params, model_state, train_loss = jn.models.split_train(model, jn.losses.cross_entropy)
+      >>> batch = {"image": jnp.zeros((3, 8, 8, 3)), "label": jnp.array([0, 1, 2])}
+      >>> losses, model_state = train_loss(params, model_state, batch, jax.random.key(0))
+      >>> losses.shape
+      (3,)
+    """
+    train_view = nnx.view(
+        model, deterministic=False, use_running_average=False, raise_if_not_found=False
+    )
+    graphdef, params, model_state, rng_state = _parts(train_view)
+    inference = nnx.graphdef(_inference_view(model))
+    return params, model_state, TrainLoss(rng_state, graphdef, inference, example_loss, inputs)
+
+
+def merge(model: nnx.Module, params: Any, model_state: Any = None) -> nnx.Module:
+    """Puts parameters, and state where given, back into a copy of `model`.
+
+    Args:
+      model: the model that was split.
+      params: parameters as `split` gives them.
+      model_state: state as `split_train` gives it; None keeps that of `model`.
+
+    Returns:
+      A new model of the same kind and mode.
+
+    Example:
+      >>> import jax
+      >>> from flax import nnx
+      >>> import jaxnoise as jn
+      >>> model = jn.models.FeedForward(in_channels=1, image_size=8, rngs=nnx.Rngs(0))
+      >>> params, _ = jn.models.split(model, jn.losses.cross_entropy)
+      >>> zeroed = jn.models.merge(model, jax.tree.map(lambda p: 0 * p, params))
+      >>> float(zeroed.readout.kernel[...].sum())
+      0.0
+    """
+    graphdef, _, own_state, rng_state = _parts(model)
+    state = own_state if model_state is None else model_state
+    return nnx.merge(graphdef, params, state, rng_state, copy=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _InferenceLoss:
+    """(model_state, rng_state, params, batch) → losses; equal for models of equal structure."""
+
+    graphdef: nnx.GraphDef
+    example_loss: Callable
+    inputs: str | Callable
+
+    def __call__(self, model_state: Any, rng_state: Any, params: Any, batch: Any) -> Any:
+        model = nnx.merge(self.graphdef, params, model_state, rng_state, copy=True)
+        return self.example_loss(model(_feed(batch, self.inputs)), batch)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainLoss:
+    """A model's loss in training mode, made by `split_train`; a callable pytree."""
+
+    rng_state: Any
+    graphdef: nnx.GraphDef = dataclasses.field(metadata={"static": True})
+    inference_graphdef: nnx.GraphDef = dataclasses.field(metadata={"static": True})
+    example_loss: Callable = dataclasses.field(metadata={"static": True})
+    inputs: str | Callable = dataclasses.field(metadata={"static": True})
+
+    def __call__(
+        self, params: Any, model_state: Any, batch: Any, key: jax.Array
+    ) -> tuple[jax.Array, Any]:
+        """Losses (B,) in training mode, and the state after them."""
+        metrics, model_state = self.metrics(params, model_state, batch, key)
+        return metrics["loss"], model_state
+
+    def metrics(
+        self, params: Any, model_state: Any, batch: Any, key: jax.Array
+    ) -> tuple[dict[str, jax.Array], Any]:
+        """The per-example metrics in training mode, "loss" among them, and the state after them.
+
+        "accuracy" is added where the outputs are class scores (B, K) and the batch has integer
+        labels (B,).
+        """
+        model = nnx.merge(self.graphdef, params, model_state, self._reseeded(key), copy=True)
+        outputs = model(_feed(batch, self.inputs))
+        *_, model_state, _ = _parts(model)
+        return _metrics(self.example_loss, outputs, batch), model_state
+
+    def evaluate(self, params: Any, model_state: Any, batch: Any) -> dict[str, jax.Array]:
+        """The same metrics in inference mode."""
+        graphdef = self.inference_graphdef
+        model = nnx.merge(graphdef, params, model_state, self.rng_state, copy=True)
+        return _metrics(self.example_loss, model(_feed(batch, self.inputs)), batch)
+
+    def _reseeded(self, key: jax.Array) -> Any:
+        """The random state with every stream's key drawn anew and its counter at zero."""
+        leaves, structure = jax.tree.flatten(self.rng_state)
+        keys = iter(jax.random.split(key, len(leaves)) if leaves else ())
+        is_key = [jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
+        fresh = [
+            new if typed else jnp.zeros_like(leaf)
+            for leaf, typed, new in zip(leaves, is_key, keys, strict=True)
+        ]
+        return jax.tree.unflatten(structure, fresh)
+
+
+def _inference_view(model: nnx.Module) -> nnx.Module:
+    return nnx.view(model, deterministic=True, use_running_average=True, raise_if_not_found=False)
+
+
+def _parts(model: nnx.Module) -> tuple[Any, nnx.State, nnx.State, nnx.State]:
+    """(graphdef, params, model state, random state), the states as plain arrays."""
+    graphdef, params, rng_state, model_state = nnx.split(model, nnx.Param, nnx.RngState, ...)
+    return graphdef, nnx.as_pure(params), nnx.as_pure(model_state), nnx.as_pure(rng_state)
+
+
+def _feed(batch: Any, inputs: str | Callable) -> jax.Array:
+    if callable(inputs):
+        return inputs(batch)
+    if not isinstance(batch, Mapping) or inputs not in batch:
+        found = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__
+        raise ValueError(f"the batch has no entry {inputs!r} to feed the model: it holds {found}")
+    images = jnp.asarray(batch[inputs])
+    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
+
+
+def _metrics(example_loss: Callable, outputs: jax.Array, batch: Any) -> dict[str, jax.Array]:
+    losses = example_loss(outputs, batch)
+    metrics = dict(losses) if isinstance(losses, Mapping) else {"loss": losses}
+    if "loss" not in metrics:
+        raise ValueError(f"example_loss gave {', '.join(metrics)} but no 'loss'")
+    label = batch.get("label") if isinstance(batch, Mapping) else None
+    if label is not None and "accuracy" not in metrics:
+        scores = getattr(outputs, "ndim", 0) == 2 and outputs.shape[-1] > 1
+        if scores and jnp.ndim(label) == 1 and jnp.issubdtype(label.dtype, jnp.integer):
+            metrics["accuracy"] = (jnp.argmax(outputs, axis=-1) == label).astype(jnp.float32)
+    return metrics
