@@ -9,7 +9,7 @@ length, and what it sees a second time is weighted zero or written again with th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -87,6 +87,21 @@ def sum_examples(function: Callable, data: Any, chunk_size: int) -> Any:
         return jax.tree.map(jnp.add, total, part)
 
     return jax.lax.fori_loop(0, num_chunks, add, total)
+
+
+def mean_metrics(metrics_of: Callable, data: Any, chunk_size: int) -> dict[str, jax.Array]:
+    """Mean over the examples of each of the per-example metrics that `metrics_of(batch)` gives."""
+
+    def weighted_sum(batch, weights):
+        return {k: jnp.sum(weights * v) for k, v in named(metrics_of(batch)).items()}
+
+    n = num_examples(data)
+    return {k: v / n for k, v in sum_examples(weighted_sum, data, chunk_size).items()}
+
+
+def named(metrics: Any) -> dict[str, jax.Array]:
+    """Per-example metrics as a dict; losses without a name are called "loss"."""
+    return dict(metrics) if isinstance(metrics, Mapping) else {"loss": metrics}
 
 
 def has_convolutions(function: Callable, *args: Any) -> bool:

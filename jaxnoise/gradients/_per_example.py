@@ -1,0 +1,109 @@
+"""The gradient of every example's own loss."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._streaming import check_chunk_size, map_examples
+from .._tree import as_partial, is_concrete, num_examples
+
+_CHUNK_NUMBERS = 2**24  # by default the gradients of a chunk hold about this many numbers
+
+
+def per_example(
+    loss_fn: Callable, params: Any, batch: Any, *, chunk_size: int | None = None
+) -> Any:
+    """The gradient g_i = ∇_w ℓ_i(w) of each example's loss.
+
+    Args:
+      loss_fn: (params, batch) → losses (B,), one per example, each of its own example alone.
+      params: pytree of floating arrays.
+      batch: batch of B examples.
+      chunk_size: most examples differentiated at a time; None takes all at once.
+
+    Returns:
+      A pytree like `params` whose leaves have a leading (B,).
+
+    Raises:
+      ValueError: if loss_fn gives anything but (B,) losses, or if one example's loss depends on
+        another example, as with batch normalisation in training mode.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxnoise as jn
+      >>> loss_fn = lambda w, batch: 0.5 * (batch["x"] - w) ** 2
+      >>> jn.gradients.per_example(loss_fn, jnp.array(1.0), {"x": jnp.array([1.0, 3.0])})
+      Array([ 0., -2.], dtype=float32)
+    """
+    loss_fn, batch = prepare(loss_fn, params, batch, chunk_size, "batch")
+    return _per_example(loss_fn, params, batch, chunk_size or num_examples(batch))
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _per_example(loss_fn, params, batch, chunk_size):
+    return map_examples(functools.partial(example_gradients, loss_fn, params), batch, chunk_size)
+
+
+def example_gradients(loss_fn: Callable, params: Any, batch: Any) -> Any:
+    """∇ℓ_i for each example of a chunk, by `jax.vmap`; leaves (B, …)."""
+
+    def loss_of_one(params, example):
+        return loss_fn(params, jax.tree.map(lambda x: x[None], example))[0]
+
+    return jax.vmap(jax.grad(loss_of_one), in_axes=(None, 0))(params, batch)
+
+
+def default_gradient_chunk(params: Any, n: int) -> int:
+    """As many examples as have gradients of about sixteen million numbers."""
+    numbers = sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(params))
+    return max(1, min(n, _CHUNK_NUMBERS // max(1, numbers)))
+
+
+def prepare(
+    loss_fn: Callable, params: Any, data: Any, chunk_size: int | None, name: str = "data"
+) -> tuple[Callable, Any]:
+    """The loss as a pytree and the data as arrays, after all that can be checked of them."""
+    check_chunk_size(chunk_size)
+    n = num_examples(data, name)
+    loss_fn, data = as_partial(loss_fn), jax.tree.map(jnp.asarray, data)
+    check_losses(loss_fn, params, data, n)
+    if n > 1 and is_concrete(loss_fn, params, data):
+        pair = jax.tree.map(lambda x: x[:2], data)
+        alone, together = (np.asarray(x) for x in _second_loss(loss_fn, params, pair))
+        if not np.allclose(alone, together, rtol=1e-4, atol=1e-6, equal_nan=True):
+            raise ValueError(
+                "loss_fn couples the examples of a batch: an example's loss changed with another "
+                "example, so per-example gradients are undefined; use inference mode "
+                "(jn.models.split), where normalisation takes its running statistics"
+            )
+    return loss_fn, data
+
+
+def check_losses(loss_fn: Callable, params: Any, data: Any, n: int) -> None:
+    """Raises unless loss_fn gives one floating loss per example."""
+    losses = jax.eval_shape(loss_fn, params, data)
+    if isinstance(losses, Mapping):
+        raise TypeError(
+            "loss_fn must give an array of losses (B,) here, not a dict of metrics: "
+            "pick one, as in lambda params, batch: metrics(params, batch)['loss']"
+        )
+    shape = getattr(losses, "shape", None)
+    if shape != (n,):
+        raise ValueError(
+            f"loss_fn must give one loss per example, shape ({n},) for this batch, got {shape}: "
+            "leave out the mean over examples"
+        )
+
+
+@jax.jit
+def _second_loss(loss_fn, params, pair):
+    """The second example's loss beside itself, and beside the first example."""
+    twice = jax.tree.map(lambda x: jnp.stack([x[1], x[1]]), pair)
+    return loss_fn(params, twice)[1], loss_fn(params, pair)[1]

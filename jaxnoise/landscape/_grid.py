@@ -1,0 +1,187 @@
+"""Losses along a line and over a plane through the parameters, as one compiled program."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+
+from .._results import Result
+from ._points import PointProgram
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class LossGrid(Result):
+    """Mean losses over a plane through the parameters.
+
+    Attributes:
+      alphas: (n,) coordinates along the first direction.
+      betas: (n,) coordinates along the second direction.
+      values: (n, n); values[i, j] is the mean loss at (alphas[i], betas[j]); a dict of such arrays
+        where the loss function gives a dict of metrics. Cells that are not finite are kept.
+      center: the mean loss at the parameters themselves, or a dict of such.
+    """
+
+    alphas: Any
+    betas: Any
+    values: Any
+    center: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class LossLine(Result):
+    """Mean losses along a line through the parameters.
+
+    Attributes:
+      alphas: (n,) coordinates along the direction.
+      values: (n,) mean loss at each, or a dict of such arrays.
+      center: the mean loss at the parameters themselves, or a dict of such.
+    """
+
+    alphas: Any
+    values: Any
+    center: Any
+
+
+def loss_grid(
+    loss_fn: Callable,
+    params: Any,
+    directions: Sequence[Any],
+    data: Any,
+    *,
+    radius: float = 0.5,
+    resolution: int = 40,
+    chunk_size: int | None = None,
+    vmap_points: int | None = None,
+    sharding: NamedSharding | None = None,
+    path: str | os.PathLike | None = None,
+    progress: bool = False,
+) -> LossGrid:
+    """The landscape f(α, β) = L(w + α u + β v) on a square grid around the parameters.
+
+    One compiled program maps over all points and, for each, over chunks of the data. New values of
+    parameters, directions or data of the same shapes compile nothing anew.
+
+    Args:
+      loss_fn: (params, batch) → losses (B,), or a dict of such metrics.
+      params: w, pytree of floating arrays.
+      directions: the pair (u, v), pytrees like `params`.
+      data: batch of the n examples that L is the mean over.
+      radius: r > 0; both coordinates take evenly spaced values in [−r, r], both ends included.
+      resolution: number of values of each coordinate, at least 2.
+      chunk_size: most examples at a time; None takes about a million numbers of input.
+      vmap_points: points evaluated side by side; None takes 1 where the network has convolutions
+        (they would become grouped ones), else 8.
+      sharding: how to distribute the points over devices, a `NamedSharding` whose first axis names
+        the mesh axis or axes to use; None keeps to one device.
+      path: file for the grid (.npz). The same program then runs row by row and the rows done are
+        kept in `path` + ".part", from which an interrupted grid resumes.
+      progress: whether to show progress on standard error, where `path` is given.
+
+    Returns:
+      `LossGrid`.
+
+    Raises:
+      ValueError: if an argument is wrong, or the rows kept belong to another grid.
+
+    References:
+      Li, Xu, Taylor, Studer, Goldstein, "Visualizing the Loss Landscape of Neural Nets", 2018.
+      Lu, Tong, "Visualized Insights into the Optimization Landscape of Fully Convolutional
+      Networks", 2019, algorithm 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxnoise as jn
+      >>> loss_fn = lambda w, batch: (batch["x"] @ w) ** 2
+      >>> plane = (jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
+      >>> grid = jn.landscape.loss_grid(
+      ...     loss_fn, jnp.zeros(2), plane, {"x": jnp.eye(2)}, radius=1.0, resolution=3)
+      >>> grid.values
+      array([[1. , 0.5, 1. ],
+             [0.5, 0. , 0.5],
+             [1. , 0.5, 1. ]], dtype=float32)
+    """
+    if len(directions) != 2:
+        raise ValueError(f"directions must be a pair (u, v), got {len(directions)}")
+    alphas = _coordinates(radius, resolution)
+    points = np.stack(np.meshgrid(alphas, alphas, indexing="ij"), axis=-1).reshape(-1, 2)
+    program = PointProgram(
+        loss_fn, params, tuple(directions), data, chunk_size, vmap_points, sharding
+    )
+    if path is None:
+        values, center = _take_center(program(_with_center(points)))
+    else:
+        partial = Path(f"{path}.part")
+        values, center = _take_center(
+            program.block_by_block(_with_center(points), resolution, partial, progress)
+        )
+    square = jax.tree.map(lambda x: x.reshape(resolution, resolution), values)
+    grid = LossGrid(alphas, alphas, square, center)
+    if path is not None:
+        grid.save(path)
+        partial.unlink(missing_ok=True)
+    return grid
+
+
+def loss_line(
+    loss_fn: Callable,
+    params: Any,
+    direction: Any,
+    data: Any,
+    *,
+    radius: float = 0.5,
+    resolution: int = 40,
+    chunk_size: int | None = None,
+    vmap_points: int | None = None,
+    sharding: NamedSharding | None = None,
+) -> LossLine:
+    """The landscape f(α) = L(w + α u) along a line through the parameters.
+
+    Args:
+      direction: u, a pytree like `params`.
+      loss_fn, params, data, radius, resolution, chunk_size, vmap_points, sharding: as for
+        `loss_grid`.
+
+    Returns:
+      `LossLine`.
+
+    Raises:
+      ValueError: if an argument is wrong.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxnoise as jn
+      >>> loss_fn = lambda w, batch: (batch["x"] - w) ** 2
+      >>> jn.landscape.loss_line(
+      ...     loss_fn, jnp.array(0.0), jnp.array(1.0), {"x": jnp.zeros(1)}, radius=2.0, resolution=3
+      ... ).values
+      array([4., 0., 4.], dtype=float32)
+    """
+    alphas = _coordinates(radius, resolution)
+    program = PointProgram(loss_fn, params, (direction,), data, chunk_size, vmap_points, sharding)
+    return LossLine(alphas, *_take_center(program(_with_center(alphas[:, None]))))
+
+
+def _coordinates(radius: float, resolution: int) -> np.ndarray:
+    if not (np.isfinite(radius) and radius > 0):
+        raise ValueError(f"radius must be a positive number, got {radius}")
+    if resolution < 2:
+        raise ValueError(f"resolution must be at least 2, got {resolution}")
+    return np.linspace(-radius, radius, resolution)
+
+
+def _with_center(points: np.ndarray) -> np.ndarray:
+    return np.concatenate([points, np.zeros((1, points.shape[1]))])
+
+
+def _take_center(values: Any) -> tuple[Any, Any]:
+    """(values at the points, value at the centre) of metrics at the points with the centre last."""
+    return jax.tree.map(lambda x: x[:-1], values), jax.tree.map(lambda x: x[-1], values)

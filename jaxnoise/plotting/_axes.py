@@ -1,0 +1,22 @@
+"""Axes to draw into."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+
+def axes_or_new(ax: Any, **subplot_options: Any) -> Any:
+    """`ax`, or the axes of a new figure where it is None."""
+    return plt.subplots(subplot_kw=subplot_options)[1] if ax is None else ax
+
+
+def metric_values(values: Any, metric: str) -> np.ndarray:
+    """The array called `metric`, or the only one there is."""
+    if not isinstance(values, dict):
+        return np.asarray(values)
+    if metric not in values:
+        raise ValueError(f"metric must be one of {', '.join(values)}, got {metric!r}")
+    return np.asarray(values[metric])

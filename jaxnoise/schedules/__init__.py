@@ -1,0 +1,4 @@
+"""Schedules of the learning rate and the batch size."""
+
+from ._noise import NoiseStage as NoiseStage
+from ._noise import stage_schedule as stage_schedule

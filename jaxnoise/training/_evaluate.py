@@ -1,0 +1,48 @@
+"""Means of per-example metrics over a data set."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._streaming import check_chunk_size, default_chunk_size, mean_metrics
+from .._tree import as_partial, num_examples
+
+
+def evaluate(
+    loss_fn: Callable, params: Any, data: Any, *, chunk_size: int | None = None
+) -> dict[str, jax.Array]:
+    """The mean of each per-example metric over `data`, in one compiled program.
+
+    Args:
+      loss_fn: (params, batch) → losses (B,), or a dict of such metrics.
+      params: pytree of parameters.
+      data: batch of all n examples.
+      chunk_size: most examples at a time; None takes about a million numbers of input.
+
+    Returns:
+      name → mean, a scalar; losses without a name are called "loss".
+
+    Raises:
+      ValueError: if data is empty or its leaves disagree in length.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxnoise as jn
+      >>> loss_fn = lambda w, batch: (batch["x"] - w) ** 2
+      >>> jn.training.evaluate(loss_fn, jnp.array(1.0), {"x": jnp.array([1.0, 3.0])})
+      {'loss': Array(2., dtype=float32)}
+    """
+    num_examples(data)
+    check_chunk_size(chunk_size)
+    size = chunk_size or default_chunk_size(data)
+    return _evaluate(as_partial(loss_fn), params, jax.tree.map(jnp.asarray, data), size)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _evaluate(loss_fn, params, data, chunk_size):
+    return mean_metrics(functools.partial(loss_fn, params), data, chunk_size)

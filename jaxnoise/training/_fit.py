@@ -1,0 +1,297 @@
+"""Training by stages, whole epochs compiled."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.tree_util import Partial
+
+from .._progress import Progress
+from .._streaming import default_chunk_size, has_convolutions, named
+from .._tree import as_partial, num_examples
+from ..schedules import NoiseStage, stage_schedule
+from ._checkpoint import Checkpoints, describe_key
+from ._epoch import ReplicaMode, run_epoch, run_evaluation
+from ._state import FitResult, History, NonFiniteLossError, TrainState
+
+
+def fit(
+    key: jax.Array,
+    train_loss: Callable,
+    params: Any,
+    model_state: Any,
+    optimizer: optax.GradientTransformation | Callable[[optax.Schedule], Any],
+    data: Any,
+    stages: NoiseStage | Sequence[NoiseStage],
+    *,
+    test_data: Any = None,
+    evaluate: Callable | None = None,
+    augment: Callable | None = None,
+    replicas: int | None = None,
+    replica_mode: Literal["auto", "map", "vmap"] = "auto",
+    stacked: bool = False,
+    checkpoint_dir: str | os.PathLike | None = None,
+    progress: bool = True,
+) -> FitResult:
+    """Trains by stages of constant learning rate and batch size, each epoch one compiled program.
+
+    The data stays on the device; permutation, gathering and augmentation happen inside the program.
+    Optimizer and model state go on unchanged from stage to stage, and there is one compilation per
+    batch size. The last batch of an epoch is filled up from the start of its permutation, so an
+    epoch has ⌈n/b⌉ steps of b examples each. A batch's loss is the mean over its examples.
+
+    Args:
+      key: typed key, of order, augmentation and the model's randomness.
+      train_loss: (params, model_state, batch, key) → (losses (B,) or a dict of such metrics with
+        "loss", model_state), as `jn.models.split_train` gives; its metrics are recorded.
+      params: pytree of floating arrays; they are copied, not consumed.
+      model_state: pytree of arrays, or () where there is none.
+      optimizer: a transformation, or a function of the learning-rate schedule that makes one, such
+        as `lambda lr: jn.transforms.trsgd(lr)`.
+      data: batch of all n training examples; uint8 images take the least memory.
+      stages: a `NoiseStage` or several. A ready transformation ignores their learning rates.
+      test_data: batch of examples to evaluate on after every epoch.
+      evaluate: (params, model_state, batch) → losses (B,) or a dict of metrics, in inference mode;
+        not needed where `train_loss` comes from `split_train`.
+      augment: (key, batch) → batch, applied to every training batch.
+      replicas: number n of runs to train at once, which differ in their keys
+        `jax.random.split(key, n)`; all leaves of the result then have a leading (n,).
+      replica_mode: "map" trains replicas one after another in one program, bit for bit as separate
+        runs; "vmap" side by side, equal up to rounding; "auto" takes "map" on CPU and wherever the
+        loss contains convolutions, else "vmap".
+      stacked: whether `params` and `model_state` already have the replicas' leading axis; otherwise
+        all replicas start from the same ones.
+      checkpoint_dir: folder of checkpoints, one written after each epoch; where it holds some of
+        the same run, training goes on from the newest.
+      progress: whether to show progress on standard error.
+
+    Returns:
+      A `FitResult`.
+
+    Raises:
+      NonFiniteLossError: (a ValueError) if a loss or an update is not finite; it names the step and
+        keeps the state after the last good one.
+      ValueError: if an argument is wrong; the message names it.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> import jaxnoise as jn
+      >>> def train_loss(params, model_state, batch, key):
+      ...     return (batch["x"] - params) ** 2, model_state
+      >>> result = jn.training.fit(
+      ...     jax.random.key(0), train_loss, jnp.array(0.0), (), optax.sgd,
+      ...     {"x": jnp.ones(16)}, jn.schedules.NoiseStage(epochs=5, learning_rate=0.1, batch_size=4),
+      ...     progress=False)
+      >>> bool(result.params > 0.9), result.history.steps.tolist()
+      (True, [4, 8, 12, 16, 20])
+    """
+    stages = [stages] if isinstance(stages, NoiseStage) else list(stages)
+    n = num_examples(data)
+    schedule = stage_schedule(stages, n)
+    for stage in stages:
+        if stage.batch_size > n:
+            raise ValueError(f"batch_size {stage.batch_size} exceeds the {n} examples of data")
+    if replicas is None and (stacked or replica_mode != "auto"):
+        raise ValueError("stacked and replica_mode speak of replicas: give their number")
+    if replicas is not None and replicas < 1:
+        raise ValueError(f"replicas must be at least 1, got {replicas}")
+    make = optimizer if not hasattr(optimizer, "update") else lambda _: optimizer
+    transformation = optax.with_extra_args_support(make(schedule))
+    loss = _method(train_loss, "metrics") or as_partial(train_loss)
+    evaluate = evaluate or _method(train_loss, "evaluate")
+    if test_data is not None and evaluate is None:
+        raise ValueError("test_data needs evaluate, (params, model_state, batch) → losses")
+    if test_data is not None:
+        num_examples(test_data, "test_data")
+
+    data, test_data = jax.tree.map(jnp.asarray, (data, test_data))
+    state, keys = _start(key, transformation, params, model_state, replicas, stacked)
+    mode = _check_loss(loss, augment, state, keys, data, stages[0].batch_size, replicas)
+    if mode is not None and replica_mode != "auto":
+        mode = replica_mode
+
+    checkpoints = None
+    records: list[dict[str, Any]] = []
+    if checkpoint_dir is not None:
+        settings = {
+            "key": describe_key(key),
+            "num_examples": n,
+            "stages": [[s.epochs, np.asarray(s.learning_rate).tolist(), s.batch_size] for s in stages],
+        }
+        checkpoints = Checkpoints(checkpoint_dir, state, settings)
+        if (newest := checkpoints.newest()) is not None:
+            _, state, records = newest
+
+    epoch_program = functools.partial(
+        run_epoch, loss, None if augment is None else as_partial(augment)
+    )
+    started = time.perf_counter() - (records[-1]["seconds"] if records else 0.0)
+    plan = [stage for stage in stages for _ in range(stage.epochs)]
+    try:
+        with Progress(len(plan), "training", "epochs", progress) as bar:
+            bar.update(len(records))
+            for epoch, stage in list(enumerate(plan))[len(records) :]:
+                epoch_keys = _fold_in(keys, epoch)
+                state, train = epoch_program(
+                    state,
+                    data,
+                    epoch_keys,
+                    optimizer=transformation,
+                    batch_size=stage.batch_size,
+                    mode=mode,
+                )
+                if not np.all(state.finite):
+                    raise _non_finite(state, epoch, records)
+                test = {}
+                if test_data is not None:
+                    size = default_chunk_size(test_data)
+                    program = as_partial(evaluate)
+                    test = run_evaluation(program, state, test_data, chunk_size=size, mode=mode)
+                records.append(_record(state, stage, train, test, started))
+                if checkpoints is not None:
+                    checkpoints.save(epoch + 1, state, records)
+                bar.update(note=_note(records[-1]))
+    finally:
+        if checkpoints is not None:
+            checkpoints.close()
+    return _result(state, records)
+
+
+def _method(owner: Any, name: str) -> Partial | None:
+    """The method as a pytree, with its owner's arrays for leaves, or None where there is none."""
+    method = getattr(type(owner), name, None)
+    return None if method is None else Partial(method, owner)
+
+
+def _start(key, optimizer, params, model_state, replicas, stacked) -> tuple[TrainState, jax.Array]:
+    """The carry before the first step, of arrays that are its own, and the key of each run."""
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.shape:
+        raise TypeError("key must be one typed key: use jax.random.key, not jax.random.PRNGKey")
+    params, model_state = jax.tree.map(_own, (params, model_state))
+    if not jax.tree.leaves(params):
+        raise ValueError("params holds no arrays")
+    if replicas is not None and stacked:
+        if num_examples((params, model_state), "params and model_state") != replicas:
+            raise ValueError(f"stacked params need a leading axis of {replicas} replicas")
+        opt_state = jax.vmap(optimizer.init)(params)
+    else:
+        opt_state = optimizer.init(params)
+    step, finite = jnp.zeros((), jnp.int32), jnp.ones((), bool)
+    if replicas is None:
+        return TrainState(params, model_state, jax.tree.map(_own, opt_state), step, finite), key
+    repeat = functools.partial(jax.tree.map, lambda x: jnp.stack([x] * replicas))
+    if not stacked:
+        params, model_state, opt_state = repeat((params, model_state, opt_state))
+    step, finite = repeat((step, finite))
+    opt_state = jax.tree.map(_own, opt_state)
+    state = TrainState(params, model_state, opt_state, step, finite)
+    return state, jax.random.split(key, replicas)
+
+
+def _own(x: Any) -> jax.Array:
+    x = jnp.asarray(x)
+    return x.copy() if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else jnp.array(x, x.dtype)
+
+
+def _fold_in(keys: jax.Array, epoch: int) -> jax.Array:
+    fold = functools.partial(jax.random.fold_in, data=epoch)
+    return jax.vmap(fold)(keys) if keys.ndim else fold(keys)
+
+
+def _check_loss(loss, augment, state, keys, data, batch_size, replicas) -> ReplicaMode:
+    """Looks at the shapes that one batch gives; returns how replicas are best run."""
+    batch = jax.tree.map(lambda x: x[:batch_size], data)
+    if replicas is not None:
+        state, keys = jax.tree.map(lambda x: x[0], (state, keys))
+
+    def one_batch(params, model_state, batch, key):
+        if augment is not None:
+            batch = augment(key, batch)
+        metrics, new_state = loss(params, model_state, batch, key)
+        return named(metrics), new_state
+
+    args = (state.params, state.model_state, batch, keys)
+    metrics, new_state = jax.eval_shape(one_batch, *args)
+    if "loss" not in metrics:
+        raise ValueError(f"train_loss gave {', '.join(metrics)} but no 'loss'")
+    for name, values in metrics.items():
+        if values.shape != (batch_size,):
+            raise ValueError(
+                f"train_loss must give one {name} per example, shape ({batch_size},) here, "
+                f"got {values.shape}: leave the mean to fit"
+            )
+    kinds = [
+        [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
+        for tree in (new_state, state.model_state)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError("train_loss must return a model_state of the same structure as it was given")
+    if replicas is None:
+        return None
+    on_cpu = jax.default_backend() == "cpu"
+    return "map" if on_cpu or has_convolutions(one_batch, *args) else "vmap"
+
+
+def _record(state, stage, train, test, started) -> dict[str, Any]:
+    """One epoch's line of the history, in plain numbers."""
+    steps = int(np.max(state.step))
+    return {
+        "steps": steps,
+        "learning_rate": np.asarray(stage.learning_rate).tolist(),
+        "batch_size": stage.batch_size,
+        "seconds": time.perf_counter() - started,
+        "train": {name: np.asarray(value).tolist() for name, value in train.items()},
+        "test": {name: np.asarray(value).tolist() for name, value in test.items()},
+    }
+
+
+def _note(record: dict[str, Any]) -> str:
+    parts = []
+    for part in ("train", "test"):
+        for name, value in record[part].items():
+            parts.append(f"{part} {name} {np.mean(value):.4g}")
+    return ", ".join(parts)
+
+
+def _result(state: TrainState, records: list[dict[str, Any]]) -> FitResult:
+    def column(name):
+        return np.array([record[name] for record in records])
+
+    def metrics(part):
+        names = records[0][part] if records else ()
+        return {k: np.stack([np.asarray(r[part][k]) for r in records], axis=-1) for k in names}
+
+    steps, batch_size = column("steps").astype(int), column("batch_size").astype(int)
+    new_steps = np.diff(steps, prepend=0)
+    history = History(
+        steps=steps,
+        gradient_queries=np.cumsum(new_steps * batch_size),
+        learning_rate=column("learning_rate"),
+        batch_size=batch_size,
+        seconds=column("seconds"),
+        train=metrics("train"),
+        test=metrics("test"),
+    )
+    return FitResult(state.params, state.model_state, state.opt_state, history)
+
+
+def _non_finite(state: TrainState, epoch: int, records) -> NonFiniteLossError:
+    steps, finite = np.atleast_1d(state.step), np.atleast_1d(state.finite)
+    step = int(steps[~finite].min())
+    where = f"step {step} (epoch {epoch + 1})"
+    if np.ndim(state.finite):
+        where += f" of replica {', '.join(map(str, np.flatnonzero(~finite)))}"
+    message = (
+        f"the loss or the update is not finite at {where}; the state before it is kept in the "
+        "error's .result: try a smaller learning rate, and look for non-finite data"
+    )
+    return NonFiniteLossError(message, step, _result(state, records))
