@@ -50,7 +50,8 @@ def fit(
     epoch has ⌈n/b⌉ steps of b examples each. A batch's loss is the mean over its examples.
 
     Args:
-      key: typed key, of order, augmentation and the model's randomness.
+      key: typed key, of order, augmentation and the model's randomness; with replicas also one for
+        each of them, (n,).
       train_loss: (params, model_state, batch, key) → (losses (B,) or a dict of such metrics with
         "loss", model_state), as `jn.models.split_train` gives; its metrics are recorded.
       params: pytree of floating arrays; they are copied, not consumed.
@@ -63,8 +64,9 @@ def fit(
       evaluate: (params, model_state, batch) → losses (B,) or a dict of metrics, in inference mode;
         not needed where `train_loss` comes from `split_train`.
       augment: (key, batch) → batch, applied to every training batch.
-      replicas: number n of runs to train at once, which differ in their keys
-        `jax.random.split(key, n)`; all leaves of the result then have a leading (n,).
+      replicas: number n of runs to train at once, which differ in their keys, `key` where it is
+        (n,) of them, else `jax.random.split(key, n)`; all leaves of the result then have a leading
+        (n,).
       replica_mode: "map" trains replicas one after another in one program, bit for bit as separate
         runs; "vmap" side by side, equal up to rounding; "auto" takes "map" on CPU and wherever the
         loss contains convolutions, else "vmap".
@@ -174,8 +176,10 @@ def _method(owner: Any, name: str) -> Partial | None:
 
 def _start(key, optimizer, params, model_state, replicas, stacked) -> tuple[TrainState, jax.Array]:
     """The carry before the first step, of arrays that are its own, and the key of each run."""
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.shape:
-        raise TypeError("key must be one typed key: use jax.random.key, not jax.random.PRNGKey")
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise TypeError("key must be a typed key: use jax.random.key, not jax.random.PRNGKey")
+    if key.shape not in ((), (replicas,)):
+        raise ValueError(f"key must be a single key, or one for each replica, got {key.shape}")
     params, model_state = jax.tree.map(_own, (params, model_state))
     if not jax.tree.leaves(params):
         raise ValueError("params holds no arrays")
@@ -194,7 +198,7 @@ def _start(key, optimizer, params, model_state, replicas, stacked) -> tuple[Trai
     step, finite = repeat((step, finite))
     opt_state = jax.tree.map(_own, opt_state)
     state = TrainState(params, model_state, opt_state, step, finite)
-    return state, jax.random.split(key, replicas)
+    return state, key if key.shape else jax.random.split(key, replicas)
 
 
 def _own(x: Any) -> jax.Array:
