@@ -253,7 +253,7 @@ def write_report(
     report.text("Mean ± standard deviation over the seeds, at the end of training.")
     report.table(header, table)
 
-    figure = Figure(figsize=(11, 4))
+    figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     jn.plotting.training_curves(histories, left).set_yscale("log")
     jn.plotting.training_curves(histories, right, metric="accuracy")
@@ -278,7 +278,8 @@ def write_report(
     report.figure(
         landscapes(grids),
         f"Mean loss of {examples} training examples around the solutions of seed 0, along the same "
-        "two random directions with filters of unit norm, at equal scale.",
+        "two random directions with filters of unit norm, at equal scale. The solutions differ in "
+        "their training loss, so this is no comparison of flatness at equal loss.",
     )
     report.code("python -m experiments.tour " + " ".join(sys.argv[1:]))
     return report
@@ -288,7 +289,7 @@ def landscapes(grids: dict[str, jn.landscape.LossGrid]) -> Figure:
     """Surfaces above, contours below, at equal scale."""
     finite = np.concatenate([g.values[np.isfinite(g.values)] for g in grids.values()])
     low, high = float(finite.min()), float(np.quantile(finite, 0.98))
-    figure = Figure(figsize=(5.5 * len(grids), 9.5))
+    figure = Figure(figsize=(5.5 * len(grids), 8.5), layout="constrained")
     for column, (name, grid) in enumerate(grids.items(), start=1):
         above = figure.add_subplot(2, len(grids), column, projection="3d")
         jn.plotting.surface(grid, above, vmin=low, vmax=high).set_title(name)

@@ -39,8 +39,8 @@ def per_example(
       >>> import jax.numpy as jnp
       >>> import jaxnoise as jn
       >>> loss_fn = lambda w, batch: 0.5 * (batch["x"] - w) ** 2
-      >>> jn.gradients.per_example(loss_fn, jnp.array(1.0), {"x": jnp.array([1.0, 3.0])})
-      Array([ 0., -2.], dtype=float32)
+      >>> jn.gradients.per_example(loss_fn, jnp.array(1.0), {"x": jnp.array([2.0, 3.0])}).tolist()
+      [-1.0, -2.0]
     """
     loss_fn, batch = prepare(loss_fn, params, batch, chunk_size, "batch")
     return _per_example(loss_fn, params, batch, chunk_size or num_examples(batch))

@@ -21,7 +21,8 @@ def training_curves(
 ) -> Axes:
     """Draws a metric as training went on: training dashed, test solid.
 
-    With replicas the line is their mean and the band one standard deviation on either side.
+    With replicas the line is their mean and the band one standard deviation on either side,
+    but not below the lowest.
 
     Args:
       histories: one history, or name → history.
@@ -32,6 +33,9 @@ def training_curves(
     Returns:
       The axes.
 
+    Raises:
+      ValueError: if `against` is unknown or a history lacks the metric.
+
     Example:
       >>> import numpy as np
       >>> import jaxnoise as jn
@@ -41,6 +45,9 @@ def training_curves(
       >>> jn.plotting.training_curves(history).get_xlabel()
       'epochs'
     """
+    known = ("epochs", "steps", "gradient_queries")
+    if against not in known:
+        raise ValueError(f"against must be one of {known}, got {against!r}")
     ax = axes_or_new(ax)
     if isinstance(histories, History):
         histories = {"": histories}
@@ -48,15 +55,20 @@ def training_curves(
         steps = np.asarray(history.steps)
         x = np.arange(1, len(steps) + 1) if against == "epochs" else getattr(history, against)
         style: dict[str, Any] = {"color": f"C{number}"}
-        for part, dashes in (("train", "--"), ("test", "-")):
-            curves = (getattr(history, part) or {}).get(metric)
-            if curves is None:
+        train, test = history.train or {}, history.test or {}
+        if metric not in {**train, **test}:
+            raise ValueError(
+                f"metric must be one of {', '.join({**train, **test})}, got {metric!r}"
+            )
+        for part, metrics, dashes in (("train", train, "--"), ("test", test, "-")):
+            if metric not in metrics:
                 continue
-            curves = np.atleast_2d(curves)
+            curves = np.atleast_2d(metrics[metric])
             mean, spread = curves.mean(0), curves.std(0)
             ax.plot(x, mean, dashes, label=f"{name} {part}".strip(), **style)
             if len(curves) > 1:
-                ax.fill_between(x, mean - spread, mean + spread, alpha=0.15, linewidth=0, **style)
+                low = np.maximum(mean - spread, curves.min(0))  # no band to zero on a log scale
+                ax.fill_between(x, low, mean + spread, alpha=0.15, linewidth=0, **style)
     ax.set(xlabel=against.replace("_", " "), ylabel=metric)
     ax.legend(fontsize="small")
     return ax

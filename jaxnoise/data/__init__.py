@@ -1,0 +1,14 @@
+"""Data sets as in-memory arrays, and augmentation that runs on the device."""
+
+from ._augment import compose as compose
+from ._augment import random_crop as random_crop
+from ._augment import random_flip as random_flip
+from ._augment import random_quarter_turns as random_quarter_turns
+from ._augment import random_rotation as random_rotation
+from ._builders import digits_builder as digits_builder
+from ._dataset import Dataset as Dataset
+from ._dataset import DatasetInfo as DatasetInfo
+from ._files import read_idx as read_idx
+from ._files import read_libsvm as read_libsvm
+from ._files import read_npz as read_npz
+from ._load import load as load

@@ -1,0 +1,62 @@
+"""The real sets, where JAXNOISE_DATA_DIR names a folder that holds them."""
+
+import os
+
+import numpy as np
+import pytest
+
+from jaxnoise.data import load
+
+
+@pytest.fixture(scope="module")
+def real_data_dir():
+    folder = os.environ.get("JAXNOISE_DATA_DIR")
+    if not folder:
+        pytest.skip("JAXNOISE_DATA_DIR is not set")
+    return folder
+
+
+def _load(name, folder):
+    try:
+        return load(name, data_dir=folder)
+    except (ValueError, FileNotFoundError) as error:
+        pytest.skip(f"no {name} in JAXNOISE_DATA_DIR: {error}")
+
+
+def test_mnist(real_data_dir):
+    mnist = _load("mnist", real_data_dir)
+    assert mnist.train["image"].shape == (60000, 28, 28, 1)
+    assert mnist.test["image"].shape == (10000, 28, 28, 1)
+    assert mnist.train["image"].dtype == np.uint8
+    np.testing.assert_array_equal(
+        np.bincount(mnist.train["label"]),
+        [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
+    )
+    np.testing.assert_array_equal(
+        np.bincount(mnist.test["label"]), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    )
+    assert mnist.info.num_classes == 10
+    assert 33 < mnist.train["image"].mean() < 34  # 0.1307 · 255
+
+
+def test_a9a(real_data_dir):
+    a9a = _load("a9a", real_data_dir)
+    assert a9a.train["features"].shape == (32561, 123)
+    assert a9a.test["features"].shape == (16281, 123)
+    assert np.unique(a9a.train["features"]).tolist() == [0, 1]
+    assert np.unique(a9a.train["label"]).tolist() == [-1, 1]
+    assert (a9a.train["label"] == 1).sum() == 7841
+    assert a9a.info.num_classes == 2
+
+
+def test_cifar10_jpeg(real_data_dir):
+    cifar = _load("cifar10_jpeg", real_data_dir)
+    assert cifar.train["image"].shape == (50000, 32, 32, 3)
+    assert cifar.test["image"].shape == (10000, 32, 32, 3)
+    np.testing.assert_array_equal(np.bincount(cifar.train["label"]), [5000] * 10)
+    np.testing.assert_array_equal(np.bincount(cifar.test["label"]), [1000] * 10)
+    assert "JPEG-recompressed CIFAR-10" in cifar.info.description
+    assert "sorted by class" in cifar.info.description
+    # CIFAR-10's channel means, 125.3, 123.0, 113.9, survive the compression.
+    means = cifar.train["image"].mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(means, [125.3, 123.0, 113.9], atol=1)

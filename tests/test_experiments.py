@@ -1,0 +1,181 @@
+"""The experiments run, write what they promise, and fail with one clear line."""
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from experiments import tour
+from experiments._common import main, mean_and_std, text_table, write_json
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "--epochs", "1", "--seeds", "2", "--max-examples", "40", "--resolution", "4",
+    "--landscape-examples", "16",
+]  # fmt: skip
+
+
+def run_in_process(monkeypatch, *options):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["tour", *map(str, options)])
+    main(tour.run, tour.Config)
+
+
+def run_as_command(*options, timeout=600):
+    command = [sys.executable, "-m", "experiments.tour", *map(str, options)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+
+
+def write_idx(path, array):
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    with gzip.open(path, "wb") as file:
+        file.write(header + array.tobytes())
+
+
+@pytest.fixture
+def idx_folder(tmp_path):
+    """A set in the form of MNIST's files."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for part, n in (("train", 40), ("t10k", 20)):
+        write_idx(
+            folder / f"{part}-images-idx3-ubyte.gz",
+            random.integers(0, 256, (n, 8, 8)).astype(np.uint8),
+        )
+        write_idx(
+            folder / f"{part}-labels-idx1-ubyte.gz", (np.arange(n) % 3).astype(np.uint8)
+        )
+    return folder
+
+
+def test_tour_writes_its_report(monkeypatch, tmp_path, capsys):
+    run_in_process(monkeypatch, *SMALL, "--out", tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+    assert "http" not in re.sub(r"base64,[^\"]*", "", page)  # nothing is fetched
+    assert "SGD at TRSGD&#x27;s mean step" in page
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert results["settings"]["batch_size"] == 8
+    assert len(results["runs"]["TRSGD"]["test_accuracy"]) == 2
+    assert np.shape(results["landscape"]["SGD"]["values"]) == (4, 4)
+    assert "jax" in results["environment"]["versions"]
+    assert "test accuracy" in capsys.readouterr().out
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "results.json"]
+    assert not plt.get_fignums()
+
+
+def test_tour_runs_on_idx_files(monkeypatch, tmp_path, idx_folder):
+    out = tmp_path / "out"
+    run_in_process(
+        monkeypatch, *SMALL, "--data", "tiny", "--data-dir", idx_folder.parent, "--out", out
+    )
+    assert (out / "report.html").exists()
+
+
+def failure(monkeypatch, capsys, *options):
+    with pytest.raises(SystemExit) as stopped:
+        run_in_process(monkeypatch, *options)
+    message = stopped.value.code
+    assert isinstance(message, str), capsys.readouterr()
+    assert message.startswith("error: ")
+    assert "\n" not in message
+    return message
+
+
+def test_unknown_data_is_one_line(monkeypatch, tmp_path, capsys):
+    out = tmp_path / "out"
+    message = failure(monkeypatch, capsys, "--data", "no_such_set_anywhere", "--out", out)
+    assert "no_such_set_anywhere" in message
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("kept", [0, 5, 30, 200])
+def test_truncated_file_is_one_line(monkeypatch, tmp_path, capsys, idx_folder, kept):
+    damaged = idx_folder / "train-images-idx3-ubyte.gz"
+    damaged.write_bytes(damaged.read_bytes()[:kept])
+    out = tmp_path / "out"
+    message = failure(
+        monkeypatch, capsys, "--data", "tiny", "--data-dir", idx_folder.parent, "--out", out
+    )
+    assert damaged.name in message
+    assert not out.exists()
+
+
+def test_diverging_run_is_one_line(monkeypatch, tmp_path, capsys):
+    message = failure(monkeypatch, capsys, *SMALL, "--learning-rate", "1e6", "--out", tmp_path)
+    assert "not finite at step" in message
+    assert not (tmp_path / "report.html").exists()
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--seeds", "--batch-size", "--max-examples"])
+def test_zero_is_refused(monkeypatch, tmp_path, capsys, option):
+    message = failure(monkeypatch, capsys, option, "0", "--out", tmp_path)
+    assert option.removeprefix("--").replace("-", "_") in message.replace("-", "_")
+
+
+def test_vectors_are_refused(monkeypatch, tmp_path, capsys):
+    np.savez(tmp_path / "vectors.npz", train_features=np.zeros((4, 2)), train_label=np.arange(4))
+    message = failure(monkeypatch, capsys, "--data", "vectors", "--data-dir", tmp_path)
+    assert "vectors" in message
+
+
+def test_interrupted_tour_resumes(monkeypatch, tmp_path, capsys):
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    run_in_process(monkeypatch, *SMALL, "--out", straight)
+    grid = tour.jn.landscape.loss_grid
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tour.jn.landscape, "loss_grid", interrupted)
+    with pytest.raises(SystemExit, match="interrupted"):
+        run_in_process(monkeypatch, *SMALL, "--out", resumed)
+    monkeypatch.setattr(tour.jn.landscape, "loss_grid", grid)
+    run_in_process(monkeypatch, *SMALL, "--out", resumed, "--resume")
+    tables = [
+        json.loads((folder / "results.json").read_text())["table"] for folder in (straight, resumed)
+    ]
+    assert tables[0] == tables[1]
+
+
+def test_wrong_option_ends_without_traceback():
+    done = run_as_command("--no-such-option", timeout=120)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_tour_as_a_command(tmp_path):
+    done = run_as_command("--out", tmp_path / "tour")
+    assert done.returncode == 0, done.stderr
+    assert "TRSGD" in done.stdout
+    results = json.loads((tmp_path / "tour" / "results.json").read_text(encoding="utf-8"))
+    for run in results["runs"].values():
+        assert min(run["test_accuracy"]) > 0.9
+
+
+def test_help_documents_every_option():
+    done = run_as_command("--help", timeout=120)
+    assert done.returncode == 0
+    for option in (
+        "--data", "--data-dir", "--epochs", "--batch-size", "--seeds", "--out", "--resume",
+    ):  # fmt: skip
+        assert option in done.stdout
+
+
+def test_tables_and_json(tmp_path):
+    assert mean_and_std([1.0, 3.0]) == "2 ± 1.4"
+    assert mean_and_std([0.5]) == "0.5"
+    assert text_table(["a", "b"], [["x", 10]]).splitlines() == ["a   b", "-  --", "x  10"]
+    write_json(tmp_path / "a.json", {"nan": np.float32("nan"), "n": np.arange(2), "p": tmp_path})
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "nan": None, "n": [0, 1], "p": str(tmp_path),
+    }  # fmt: skip
