@@ -47,7 +47,7 @@ class Config:
     """Folder of the data; by default the environment variable JAXNOISE_DATA_DIR."""
     max_examples: int = 2000
     """Most training examples, and most test examples, to use; drawn with a fixed seed."""
-    epochs: int = 8
+    epochs: int = 6
     """Passes over the training examples."""
     batch_size: int = 8
     """Examples per step."""
@@ -238,9 +238,7 @@ def summary(rows: dict[str, dict]) -> tuple[list[str], list[list[str]]]:
     return header, table
 
 
-def write_report(
-    config, dataset, train, test, histories, profiles, grids, header, table
-) -> Report:
+def write_report(config, dataset, train, test, histories, profiles, grids, header, table) -> Report:
     report = Report("jaxnoise: a tour")
     n, m = len(train["image"]), len(test["image"])
     report.text(
@@ -268,7 +266,9 @@ def write_report(
         "gradient ḡ almost vanishes, which makes it large."
     )
     thresholds = jnp.array(THRESHOLDS)
-    vanished = {k: jn.gradients.vanishing(p[0].squared_norms, thresholds) for k, p in profiles.items()}
+    vanished = {
+        k: jn.gradients.vanishing(p[0].squared_norms, thresholds) for k, p in profiles.items()
+    }
     figure = Figure(figsize=(11, 2.8))
     jn.plotting.vanishing_table(vanished, figure.subplots())
     report.figure(figure, "Per cent of vanishing components, and the mean of the others below.")

@@ -44,7 +44,9 @@ class Report:
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         def line(cells: Sequence[object], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells) + "</tr>"
+            return (
+                "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells) + "</tr>"
+            )
 
         body = "\n".join(line(row, "td") for row in rows)
         self._parts.append(f"<table>\n{line(header, 'th')}\n{body}\n</table>")

@@ -31,10 +31,12 @@ def random_crop(key: Key[Array, ""], images: PyTree, padding: int = 4) -> PyTree
     Raises:
       ValueError: if padding is negative or there are no images.
 
-    Reference: C.-Y. Lee et al., "Deeply-supervised nets", 2015.
+    References:
+      C.-Y. Lee et al., "Deeply-supervised nets", 2015.
 
-    >>> random_crop(jax.random.key(0), jnp.ones((2, 8, 8, 3), jnp.uint8)).shape
-    (2, 8, 8, 3)
+    Example:
+      >>> random_crop(jax.random.key(0), jnp.ones((2, 8, 8, 3), jnp.uint8)).shape
+      (2, 8, 8, 3)
     """
     if padding < 0:
         raise ValueError(f"padding must not be negative, got {padding}")
@@ -67,8 +69,9 @@ def random_flip(key: Key[Array, ""], images: PyTree, axes: Sequence[int] = (-2,)
     Raises:
       ValueError: if one of the axes is not spatial or there are no images.
 
-    >>> random_flip(jax.random.key(0), jnp.arange(3.0).reshape(1, 1, 3, 1)).shape
-    (1, 1, 3, 1)
+    Example:
+      >>> random_flip(jax.random.key(0), jnp.arange(3.0).reshape(1, 1, 3, 1)).shape
+      (1, 1, 3, 1)
     """
 
     def flip(keys: Array, stack: Array, _name: str) -> Array:
@@ -97,8 +100,9 @@ def random_quarter_turns(key: Key[Array, ""], images: PyTree) -> PyTree:
     Raises:
       ValueError: if images are not square or there are none.
 
-    >>> random_quarter_turns(jax.random.key(0), jnp.ones((2, 8, 8, 3))).shape
-    (2, 8, 8, 3)
+    Example:
+      >>> random_quarter_turns(jax.random.key(0), jnp.ones((2, 8, 8, 3))).shape
+      (2, 8, 8, 3)
     """
 
     def turn(keys: Array, stack: Array, _name: str) -> Array:
@@ -137,8 +141,9 @@ def random_rotation(
     Raises:
       ValueError: if fill is unknown or there are no images.
 
-    >>> random_rotation(jax.random.key(0), jnp.ones((2, 8, 8, 3)), 30.0).shape
-    (2, 8, 8, 3)
+    Example:
+      >>> random_rotation(jax.random.key(0), jnp.ones((2, 8, 8, 3)), 30.0).shape
+      (2, 8, 8, 3)
     """
     modes = {"zero": "constant", "nearest": "nearest"}
     if fill not in modes:
@@ -172,9 +177,10 @@ def compose(*augmentations: Augmentation) -> Augmentation:
     Returns:
       A function (key, batch) → batch.
 
-    >>> augment = compose(random_crop, random_flip)
-    >>> augment(jax.random.key(0), {"image": jnp.ones((2, 8, 8, 3))})["image"].shape
-    (2, 8, 8, 3)
+    Example:
+      >>> augment = compose(random_crop, random_flip)
+      >>> augment(jax.random.key(0), {"image": jnp.ones((2, 8, 8, 3))})["image"].shape
+      (2, 8, 8, 3)
     """
 
     def augment(key: Key[Array, ""], batch: PyTree) -> PyTree:

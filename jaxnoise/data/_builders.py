@@ -25,9 +25,10 @@ def digits_builder(
       The builder; call its `download_and_prepare` (nothing is downloaded) and then
       `as_data_source("train")` or `as_data_source("test")`.
 
-    >>> import tempfile
-    >>> digits_builder(tempfile.mkdtemp()).info.features["image"].shape
-    (8, 8, 1)
+    Example:
+      >>> import tempfile
+      >>> digits_builder(tempfile.mkdtemp()).info.features["image"].shape
+      (8, 8, 1)
     """
     data_dir = os.fspath(data_dir) if data_dir is not None else None
     return _digits_class()(data_dir=data_dir, file_format="array_record")

@@ -40,7 +40,7 @@ class Dataset:
 
     Attributes:
       train: the training examples, a batch: a dict of arrays that share a leading example axis,
-        for instance ``{"image": (n, H, W, C) uint8, "label": (n,) int32}``; None if not asked for.
+        for instance `{"image": (n, H, W, C) uint8, "label": (n,) int32}`; None if not asked for.
       test: the test examples likewise; None if not asked for or if the source has none.
       info: what is known about the set.
     """

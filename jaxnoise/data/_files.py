@@ -35,13 +35,15 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
       FileNotFoundError: if there is no such file.
       ValueError: if it is no idx file, is truncated, or holds more or less than it declares.
 
-    Reference: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", file formats.
+    References:
+      Y. LeCun, C. Cortes, C. Burges, "The MNIST database", file formats.
 
-    >>> import pathlib, tempfile
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "labels-idx1-ubyte")
-    >>> _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
-    >>> read_idx(path)
-    array([7, 2, 1], dtype=uint8)
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp(), "labels-idx1-ubyte")
+      >>> _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+      >>> read_idx(path)
+      array([7, 2, 1], dtype=uint8)
     """
     with _reading(path, expected="an idx file"), open(path, "rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
@@ -63,11 +65,12 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
       FileNotFoundError: if there is no such file.
       ValueError: if it is no .npz file, is damaged, or holds pickled objects.
 
-    >>> import pathlib, tempfile
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "pair.npz")
-    >>> np.savez(path, x=np.arange(3), y=np.ones(2))
-    >>> read_npz(path)["x"]
-    array([0, 1, 2])
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp(), "pair.npz")
+      >>> np.savez(path, x=np.arange(3), y=np.ones(2))
+      >>> read_npz(path)["x"]
+      array([0, 1, 2])
     """
     expected = "an .npz file of plain arrays (no pickled objects)"
     with _reading(path, expected=expected), open(path, "rb") as file:
@@ -89,21 +92,23 @@ def read_libsvm(path: str | os.PathLike[str], num_features: int | None = None) -
         end at different features: those that don't occur are 0.
 
     Returns:
-      ``{"features": (n, d) float32, "label": (n,)}``; labels are as in the file (±1 stays ±1),
+      `{"features": (n, d) float32, "label": (n,)}`; labels are as in the file (±1 stays ±1),
       int32 if all are whole numbers, float32 otherwise.
 
     Raises:
       FileNotFoundError: if there is no such file.
       ValueError: if it is damaged, is no LIBSVM text, or has a feature beyond num_features.
 
-    Reference: C.-C. Chang, C.-J. Lin, "LIBSVM: a library for support vector machines", 2011.
+    References:
+      C.-C. Chang, C.-J. Lin, "LIBSVM: a library for support vector machines", 2011.
 
-    >>> import pathlib, tempfile
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "tiny")
-    >>> _ = path.write_text("+1 1:0.5 3:2\\n-1 2:1\\n")
-    >>> read_libsvm(path)["features"]
-    array([[0.5, 0. , 2. ],
-           [0. , 1. , 0. ]], dtype=float32)
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp(), "tiny")
+      >>> _ = path.write_text("+1 1:0.5 3:2\\n-1 2:1\\n")
+      >>> read_libsvm(path)["features"]
+      array([[0.5, 0. , 2. ],
+             [0. , 1. , 0. ]], dtype=float32)
     """
     return read_libsvm_files([path], num_features)[0]
 

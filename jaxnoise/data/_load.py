@@ -16,7 +16,7 @@ def load(
 
     The name is looked for in this order:
 
-    1. ``"digits"``: scikit-learn's 1,797 handwritten digits, always there, offline. Images are
+    1. `"digits"`: scikit-learn's 1,797 handwritten digits, always there, offline. Images are
        (8, 8, 1) uint8, the grey levels 0 … 16 scaled to round(x · 255 / 16); a fixed fifth of each
        class is the test part.
     2. Local files in data_dir: a folder of that name, files of that name, or files of that name
@@ -32,7 +32,7 @@ def load(
          (n, d) float32 and "label", ±1 staying ±1; both parts get the same d.
     3. Names of the TensorFlow Datasets catalogue, such as "mnist" or "cifar10:3.0.2". A set that
        is prepared as array_record is read without TensorFlow; to prepare one needs it
-       (``pip install "jaxnoise[tf]"``). Text features, such as file names, are left out.
+       (`pip install "jaxnoise[tf]"`). Text features, such as file names, are left out.
 
     An array "image" is (n, H, W, C), in the type of the source; class labels are int32. Nothing is
     shuffled: the description of a set that is stored class by class says so.
@@ -53,9 +53,10 @@ def load(
         a set that needs TensorFlow where it is missing.
       FileNotFoundError: if a file of the set is missing.
 
-    >>> digits = load("digits")
-    >>> digits.train["image"].shape, digits.test["label"].shape, digits.info.num_classes
-    ((1438, 8, 8, 1), (359,), 10)
+    Example:
+      >>> digits = load("digits")
+      >>> digits.train["image"].shape, digits.test["label"].shape, digits.info.num_classes
+      ((1438, 8, 8, 1), (359,), 10)
     """
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f'name must be the name of a data set, such as "digits", got {name!r}')

@@ -10,16 +10,12 @@ import optax
 def scale_by_raw_amsgrad(
     b1: jax.typing.ArrayLike, b2: jax.typing.ArrayLike, eps: jax.typing.ArrayLike
 ) -> optax.GradientTransformation:
-    r"""Rescale updates by AMSGrad with the maximum of the uncorrected second moment.
+    """Rescale updates by AMSGrad with the maximum of the uncorrected second moment.
 
-    .. math::
-        m_t = \beta_1 m_{t-1} + (1 - \beta_1) u_t, \quad
-        v_t = \beta_2 v_{t-1} + (1 - \beta_2) u_t^2, \quad
-        \bar v_t = \max(\bar v_{t-1}, v_t), \quad
-        u_t \leftarrow \frac{m_t / (1 - \beta_1^t)}
-        {\sqrt{\bar v_t / (1 - \beta_2^t)} + \varepsilon}.
+        m_t = β₁ m_{t−1} + (1 − β₁) u_t,   v_t = β₂ v_{t−1} + (1 − β₂) u_t²,
+        v̄_t = max(v̄_{t−1}, v_t),   u_t ← (m_t / (1 − β₁ᵗ)) / (√(v̄_t / (1 − β₂ᵗ)) + ε)
 
-    :func:`optax.scale_by_amsgrad` corrects either before the maximum or not at all.
+    `optax.scale_by_amsgrad` corrects either before the maximum or not at all.
     """
 
     def init_fn(params: optax.Params) -> optax.ScaleByAmsgradState:

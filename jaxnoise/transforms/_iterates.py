@@ -24,33 +24,33 @@ def uniform_iterate(
     *,
     epoch_length: jax.typing.ArrayLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Keep one of the outer iterates, drawn uniformly at random, while training.
+    """Keep one of the outer iterates, drawn uniformly at random, while training.
 
-    The outer iterates :math:`w_1, w_2, \dots` are the params that a step with inner counter
-    :math:`k = t \bmod S = 0`, :math:`t > 0`, starts from; :math:`w_0` does not count. The
-    :math:`n`-th takes the place of the kept one with probability :math:`1/n` (reservoir
-    sampling), so that at every time each of the :math:`n` is kept with probability
-    :math:`1/n`. The updates pass through unchanged, so the place in a chain doesn't matter;
-    inside :func:`optax.MultiSteps` it counts the real steps. The last iterate is seen by no
-    step: :func:`finish_iterate` adds it and returns the draw.
+    The outer iterates w_1, w_2, … are the params that a step with inner counter
+    k = t mod S = 0, t > 0, starts from; w_0 does not count. The
+    n-th takes the place of the kept one with probability 1/n (reservoir
+    sampling), so that at every time each of the n is kept with probability
+    1/n. The updates pass through unchanged, so the place in a chain doesn't matter;
+    inside `optax.MultiSteps` it counts the real steps. The last iterate is seen by no
+    step: `finish_iterate` adds it and returns the draw.
 
     Args:
-      key: a typed key from :func:`jax.random.key`. It is kept in the state, so replicas get
-        theirs in ``init``: ``jax.vmap(lambda key, p: uniform_iterate(key).init(p))``.
+      key: a typed key from `jax.random.key`. It is kept in the state, so replicas get
+        theirs in `init`: `jax.vmap(lambda key, p: uniform_iterate(key).init(p))`.
       period: S ≥ 1, the number of steps between two outer iterates.
       epoch_length: steps per epoch, where each epoch starts a new cycle, so that
         k = (t mod epoch_length) mod S; None counts all steps in one row.
 
     Returns:
       A transformation whose state holds the key, two counts and one copy of the params, and
-      whose ``update`` needs ``params``.
+      whose `update` needs `params`.
 
     Raises:
-      TypeError: if ``key`` is no typed key.
-      ValueError: if ``key`` holds more than one key, if ``period`` or ``epoch_length`` is no
-        positive integer, or if ``update`` is called without ``params``.
+      TypeError: if `key` is no typed key.
+      ValueError: if `key` holds more than one key, if `period` or `epoch_length` is no
+        positive integer, or if `update` is called without `params`.
 
-    Examples:
+    Example:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> import jaxnoise as jn
@@ -71,10 +71,10 @@ def uniform_iterate(
       True
 
     References:
-      Zhang, Qu, Chen, Metaxas, *Taming the Noisy Gradient: Train Deep Neural Networks with
-      Small Batch Sizes*, IJCAI 2019, Algorithm 1, Option II
+      Zhang, Qu, Chen, Metaxas, "Taming the Noisy Gradient: Train Deep Neural Networks with
+      Small Batch Sizes", IJCAI 2019, Algorithm 1, Option II
 
-      Vitter, *Random Sampling with a Reservoir*, ACM Transactions on Mathematical Software,
+      Vitter, "Random Sampling with a Reservoir", ACM Transactions on Mathematical Software,
       1985, Algorithm R
     """
     counter = inner_counter(period, epoch_length)
@@ -116,25 +116,25 @@ def uniform_iterate(
 
 
 def finish_iterate(state: optax.OptState, params: optax.Params) -> optax.Params:
-    r"""Add the final params to the outer iterates and return the uniform draw.
+    """Add the final params to the outer iterates and return the uniform draw.
 
-    After :math:`T S` steps the params are :math:`w_T`, which no step has started from yet: the
-    draw is uniform over :math:`w_1, \dots, w_T`. After a number of steps that ends within a
+    After T S steps the params are w_T, which no step has started from yet: the
+    draw is uniform over w_1, …, w_T. After a number of steps that ends within a
     cycle, the params where it was cut short count as the last outer iterate. Nothing is
     consumed: training may go on, and the same call gives the same draw.
 
     Args:
-      state: the state of :func:`uniform_iterate`, or a whole optimizer state that holds one.
+      state: the state of `uniform_iterate`, or a whole optimizer state that holds one.
       params: the params after the last step.
 
     Returns:
-      The drawn iterate, as a pytree like ``params``. Leaves that a mask hid from
-      :func:`uniform_iterate` are those of ``params``.
+      The drawn iterate, as a pytree like `params`. Leaves that a mask hid from
+      `uniform_iterate` are those of `params`.
 
     Raises:
-      ValueError: if ``state`` holds no state of :func:`uniform_iterate`, or more than one.
+      ValueError: if `state` holds no state of `uniform_iterate`, or more than one.
 
-    Examples:
+    Example:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> import jaxnoise as jn
@@ -145,8 +145,8 @@ def finish_iterate(state: optax.OptState, params: optax.Params) -> optax.Params:
       3.0
 
     References:
-      Zhang, Qu, Chen, Metaxas, *Taming the Noisy Gradient: Train Deep Neural Networks with
-      Small Batch Sizes*, IJCAI 2019, Algorithm 1, Option II
+      Zhang, Qu, Chen, Metaxas, "Taming the Noisy Gradient: Train Deep Neural Networks with
+      Small Batch Sizes", IJCAI 2019, Algorithm 1, Option II
     """
     found = optax.tree.get_all_with_path(state, UniformIterateState.__name__)
     if len(found) != 1:

@@ -22,21 +22,20 @@ def add_proximal_term(
     *,
     epoch_length: jax.typing.ArrayLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Add the gradient of a quadratic pull towards a recent point of the trajectory.
+    """Add the gradient of a quadratic pull towards a recent point of the trajectory.
 
-    At step :math:`t` with inner counter :math:`k = t \bmod S`, the anchor :math:`a` and the
-    updates :math:`u` become
+    At step t with inner counter k = t mod S, the anchor a and the
+    updates u become
 
-    .. math::
-        a \leftarrow w \text{ if } k = 0, \qquad u \leftarrow u + \lambda_t (w - a),
+        a ← w if k = 0,   u ← u + λ_t (w − a),
 
-    with :math:`w` the params before the step: the stochastic gradient of
-    :math:`G(w) = f(w) + \tfrac{\lambda}{2} \|w - a\|^2`. The pull is exactly zero at
-    :math:`k = 0`, so that with :math:`S = 1` the updates pass through unchanged.
+    with w the params before the step: the stochastic gradient of
+    G(w) = f(w) + (λ/2) ‖w − a‖². The pull is exactly zero at
+    k = 0, so that with S = 1 the updates pass through unchanged.
 
     Args:
       weight: the coefficient λ ≥ 0 of the pull, in units of the loss's curvature: a number, or
-        a schedule of the step count such as :func:`reference_weight`. The theory wants it
+        a schedule of the step count such as `reference_weight`. The theory wants it
         above the non-convexity δ of the loss.
       period: S ≥ 1, the number of steps between two anchors.
       epoch_length: steps per epoch, where each epoch starts with a new anchor, so that
@@ -44,13 +43,13 @@ def add_proximal_term(
 
     Returns:
       A transformation whose state holds a step count and one copy of the params, and whose
-      ``update`` needs ``params``. Updates keep their dtype.
+      `update` needs `params`. Updates keep their dtype.
 
     Raises:
-      ValueError: if ``period`` or ``epoch_length`` is no positive integer, or if ``update`` is
-        called without ``params``.
+      ValueError: if `period` or `epoch_length` is no positive integer, or if `update` is
+        called without `params`.
 
-    Examples:
+    Example:
       >>> import jax.numpy as jnp
       >>> import jaxnoise as jn
       >>> tx = jn.transforms.add_proximal_term(weight=0.5, period=2)
@@ -62,8 +61,8 @@ def add_proximal_term(
       [1.]
 
     References:
-      Zhang, Qu, Chen, Metaxas, *Taming the Noisy Gradient: Train Deep Neural Networks with
-      Small Batch Sizes*, IJCAI 2019, Algorithm 1
+      Zhang, Qu, Chen, Metaxas, "Taming the Noisy Gradient: Train Deep Neural Networks with
+      Small Batch Sizes", IJCAI 2019, Algorithm 1
     """
     counter = inner_counter(period, epoch_length)
     # A compiled sum with a zero may still round otherwise than without it (fused multiply-add).
@@ -122,13 +121,12 @@ class InnerStepState(NamedTuple):
 def scale_by_inner_step(
     period: jax.typing.ArrayLike = 10, *, epoch_length: jax.typing.ArrayLike | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Divide the updates by the number of the step within its cycle.
+    """Divide the updates by the number of the step within its cycle.
 
-    .. math::
-        u \leftarrow \frac{u}{k + 1}, \qquad k = t \bmod S,
+        u ← u / (k + 1),   k = t mod S,
 
     the decreasing step that a strongly convex inner problem asks for. Over a cycle it
-    multiplies the mean step by :math:`H_S / S`, with :math:`H_S` the harmonic number (0.293 at
+    multiplies the mean step by H_S / S, with H_S the harmonic number (0.293 at
     S = 10): compare with a base optimizer at that learning rate as well.
 
     Args:
@@ -140,9 +138,9 @@ def scale_by_inner_step(
       A transformation whose state holds a step count. Updates keep their dtype.
 
     Raises:
-      ValueError: if ``period`` or ``epoch_length`` is no positive integer.
+      ValueError: if `period` or `epoch_length` is no positive integer.
 
-    Examples:
+    Example:
       >>> import jax.numpy as jnp
       >>> import jaxnoise as jn
       >>> tx = jn.transforms.scale_by_inner_step(period=3)
@@ -156,8 +154,8 @@ def scale_by_inner_step(
       6.0
 
     References:
-      Zhang, Qu, Chen, Metaxas, *Taming the Noisy Gradient: Train Deep Neural Networks with
-      Small Batch Sizes*, IJCAI 2019, Definition 1
+      Zhang, Qu, Chen, Metaxas, "Taming the Noisy Gradient: Train Deep Neural Networks with
+      Small Batch Sizes", IJCAI 2019, Definition 1
     """
     counter = inner_counter(period, epoch_length)
 
@@ -188,25 +186,24 @@ def scale_by_inner_step(
 def reference_weight(
     learning_rate: optax.ScalarOrSchedule, weight: jax.typing.ArrayLike = 0.1
 ) -> optax.Schedule:
-    r"""The weight of the pull in the authors' code, which grows as the learning rate falls.
+    """The weight of the pull in the authors' code, which grows as the learning rate falls.
 
-    .. math::
-        \lambda_t = 2 \, \lambda \, \frac{\eta_0}{\eta_t},
+        λ_t = 2 λ η_0 / η_t,
 
-    and 0 where :math:`\eta_t = 0`. Their code takes the gradient of
-    :math:`\lambda_w \|w - a\|^2 / \eta_t` (hence the 2) with :math:`\lambda_w = \lambda\eta_0`:
+    and 0 where η_t = 0. Their code takes the gradient of
+    λ_w ‖w − a‖² / η_t (hence the 2) with λ_w = λη_0:
     coefficients 0.2, 2 and 20 in the three phases of a learning rate that falls tenfold twice.
-    A warm-up from exactly 0 has :math:`\eta_0 = 0`, and so no pull at all.
+    A warm-up from exactly 0 has η_0 = 0, and so no pull at all.
 
     Args:
       learning_rate: η, a number or a schedule of the step count.
       weight: λ ≥ 0, dimensionless here.
 
     Returns:
-      A schedule of the step count, for the ``weight`` of :func:`trsgd`, :func:`tradam` or
-      :func:`add_proximal_term`.
+      A schedule of the step count, for the `weight` of `trsgd`, `tradam` or
+      `add_proximal_term`.
 
-    Examples:
+    Example:
       >>> import jaxnoise as jn
       >>> import optax
       >>> schedule = jn.transforms.reference_weight(
@@ -216,8 +213,8 @@ def reference_weight(
       [0.2, 2.0, 20.0]
 
     References:
-      Zhang, Qu, Chen, Metaxas, *Taming the Noisy Gradient: Train Deep Neural Networks with
-      Small Batch Sizes*, IJCAI 2019, public code ``TRAlgorithm``
+      Zhang, Qu, Chen, Metaxas, "Taming the Noisy Gradient: Train Deep Neural Networks with
+      Small Batch Sizes", IJCAI 2019, public code `TRAlgorithm`
     """
 
     def schedule(count: jax.typing.ArrayLike) -> jax.Array:

@@ -18,43 +18,40 @@ def trsgd(
     inner_schedule: str = "harmonic",
     epoch_length: jax.typing.ArrayLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Trajectory-regularized stochastic gradient descent (TRSGD).
+    """Trajectory-regularized stochastic gradient descent (TRSGD).
 
-    With inner counter :math:`k = t \bmod S`, stochastic gradient :math:`g_t` and the anchor
-    :math:`a`, which becomes :math:`w_t` whenever :math:`k = 0`,
+    With inner counter k = t mod S, stochastic gradient g_t and the anchor
+    a, which becomes w_t whenever k = 0,
 
-    .. math::
-        \begin{align*}
-          d_t &= g_t + \lambda_t (w_t - a) + \rho w_t, \\
-          m_t &= \mu m_{t-1} + d_t, \\
-          w_{t+1} &= w_t - \frac{\eta_t}{k + 1} m_t.
-        \end{align*}
+        d_t = g_t + λ_t (w_t − a) + ρ w_t
+        m_t = μ m_{t−1} + d_t
+        w_{t+1} = w_t − η_t / (k + 1) · m_t
 
-    The momentum is never reset. With ``period=1``, or with ``weight=0.0`` and
-    ``inner_schedule="constant"``, this is SGD with momentum to the last bit.
+    The momentum is never reset. With `period=1`, or with `weight=0.0` and
+    `inner_schedule="constant"`, this is SGD with momentum to the last bit.
 
     Args:
       learning_rate: η > 0, a number or a schedule of the step count.
       momentum: μ in [0, 1), without dampening or Nesterov's look-ahead; None keeps no buffer.
       weight: λ ≥ 0, the coefficient of the pull towards the anchor: a number, or a schedule of
-        the step count such as :func:`reference_weight`.
+        the step count such as `reference_weight`.
       period: S ≥ 1, the number of steps between two anchors.
       weight_decay: ρ ≥ 0, added to the gradient as ρw (L2 regularization, not decoupled).
-      inner_schedule: ``"harmonic"`` takes the step η/(k + 1) of the published algorithm,
-        ``"constant"`` keeps η.
+      inner_schedule: `"harmonic"` takes the step η/(k + 1) of the published algorithm,
+        `"constant"` keeps η.
       epoch_length: steps per epoch, where each epoch starts with a new anchor, so that
         k = (t mod epoch_length) mod S, as in the authors' training loop; None counts all steps
         in one row.
 
     Returns:
-      The optimizer. Its ``update`` needs ``params``; its state is the momentum, one copy of the
+      The optimizer. Its `update` needs `params`; its state is the momentum, one copy of the
       params and step counts.
 
     Raises:
-      ValueError: if ``period`` or ``epoch_length`` is no positive integer or ``inner_schedule``
-        is unknown, or if ``update`` is called without ``params``.
+      ValueError: if `period` or `epoch_length` is no positive integer or `inner_schedule`
+        is unknown, or if `update` is called without `params`.
 
-    Examples:
+    Example:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> import jaxnoise as jn
@@ -70,8 +67,8 @@ def trsgd(
       True
 
     References:
-      Zhang, Qu, Chen, Metaxas, *Taming the Noisy Gradient: Train Deep Neural Networks with
-      Small Batch Sizes*, IJCAI 2019, Algorithm 1 and Definition 1
+      Zhang, Qu, Chen, Metaxas, "Taming the Noisy Gradient: Train Deep Neural Networks with
+      Small Batch Sizes", IJCAI 2019, Algorithm 1 and Definition 1
     """
     accumulate = optax.identity() if momentum is None else optax.trace(momentum)
     return _trajectory_regularized(
@@ -92,24 +89,19 @@ def tradam(
     inner_schedule: str = "harmonic",
     epoch_length: jax.typing.ArrayLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Trajectory-regularized Adam (TRAdam).
+    """Trajectory-regularized Adam (TRAdam).
 
-    With inner counter :math:`k = t \bmod S`, stochastic gradient :math:`g_t` and the anchor
-    :math:`a`, which becomes :math:`w_t` whenever :math:`k = 0` (and :math:`s = t + 1`),
+    With inner counter k = t mod S, stochastic gradient g_t and the anchor
+    a, which becomes w_t whenever k = 0 (and s = t + 1),
 
-    .. math::
-        \begin{align*}
-          d_t &= g_t + \lambda_t (w_t - a) + \rho w_t, \\
-          m_t &= \beta_1 m_{t-1} + (1 - \beta_1) d_t, \qquad
-          v_t = \beta_2 v_{t-1} + (1 - \beta_2) d_t^2, \\
-          w_{t+1} &= w_t - \frac{\eta_t}{k + 1} \,
-          \frac{m_t / (1 - \beta_1^s)}{\sqrt{v_t / (1 - \beta_2^s)} + \varepsilon}.
-        \end{align*}
+        d_t = g_t + λ_t (w_t − a) + ρ w_t
+        m_t = β₁ m_{t−1} + (1 − β₁) d_t,   v_t = β₂ v_{t−1} + (1 − β₂) d_t²
+        w_{t+1} = w_t − η_t / (k + 1) · (m_t / (1 − β₁ˢ)) / (√(v_t / (1 − β₂ˢ)) + ε)
 
-    The moments are never reset. With ``period=1``, or with ``weight=0.0`` and
-    ``inner_schedule="constant"``, this is Adam to the last bit. As in Optax, ε stands beside
-    the corrected :math:`\sqrt{v_t}`; in the authors' code it stands beside the raw one, where
-    this ε would read :math:`\varepsilon\sqrt{1 - \beta_2^s}`.
+    The moments are never reset. With `period=1`, or with `weight=0.0` and
+    `inner_schedule="constant"`, this is Adam to the last bit. As in Optax, ε stands beside
+    the corrected √v_t; in the authors' code it stands beside the raw one, where
+    this ε would read ε√(1 − β₂ˢ).
 
     Args:
       learning_rate: η > 0, a number or a schedule of the step count.
@@ -117,26 +109,26 @@ def tradam(
       b2: β₂ in [0, 1), the decay of the second moment.
       eps: ε > 0, in units of the gradient.
       weight: λ ≥ 0, the coefficient of the pull towards the anchor: a number, or a schedule of
-        the step count such as :func:`reference_weight`.
+        the step count such as `reference_weight`.
       period: S ≥ 1, the number of steps between two anchors.
       weight_decay: ρ ≥ 0, added to the gradient as ρw before the moments (not decoupled).
-      amsgrad: put the running maximum of :math:`v_t` in its place, taken of the raw moment and
+      amsgrad: put the running maximum of v_t in its place, taken of the raw moment and
         corrected afterwards as the authors do (Optax takes it of the corrected one).
-      inner_schedule: ``"harmonic"`` takes the step η/(k + 1) of the published algorithm,
-        ``"constant"`` keeps η.
+      inner_schedule: `"harmonic"` takes the step η/(k + 1) of the published algorithm,
+        `"constant"` keeps η.
       epoch_length: steps per epoch, where each epoch starts with a new anchor, so that
         k = (t mod epoch_length) mod S, as in the authors' training loop; None counts all steps
         in one row.
 
     Returns:
-      The optimizer. Its ``update`` needs ``params``; its state is the moments, one copy of the
+      The optimizer. Its `update` needs `params`; its state is the moments, one copy of the
       params and step counts.
 
     Raises:
-      ValueError: if ``period`` or ``epoch_length`` is no positive integer or ``inner_schedule``
-        is unknown, or if ``update`` is called without ``params``.
+      ValueError: if `period` or `epoch_length` is no positive integer or `inner_schedule`
+        is unknown, or if `update` is called without `params`.
 
-    Examples:
+    Example:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> import jaxnoise as jn
@@ -152,10 +144,10 @@ def tradam(
       True
 
     References:
-      Zhang, Qu, Chen, Metaxas, *Taming the Noisy Gradient: Train Deep Neural Networks with
-      Small Batch Sizes*, IJCAI 2019, Algorithm 1 and public code ``TRAlgorithm``
+      Zhang, Qu, Chen, Metaxas, "Taming the Noisy Gradient: Train Deep Neural Networks with
+      Small Batch Sizes", IJCAI 2019, Algorithm 1 and public code `TRAlgorithm`
 
-      Reddi, Kale, Kumar, *On the Convergence of Adam and Beyond*, ICLR 2018, Algorithm 2
+      Reddi, Kale, Kumar, "On the Convergence of Adam and Beyond", ICLR 2018, Algorithm 2
     """
     scale = scale_by_raw_amsgrad if amsgrad else optax.scale_by_adam
     moments = scale(b1, b2, eps)
