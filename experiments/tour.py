@@ -1,9 +1,9 @@
 """A tour of the library: train with noise, measure it, look at what it did.
 
 Trains `SmallCNN` at a small batch size three ways from the same starts: with SGD, with TRSGD (the
-proximal trajectory regularizer, Zhang et al. 2019) and with SGD at TRSGD's mean step. Then it counts
-the vanishing component gradients at the solutions (Nguyen et al. 2018), measures the noise scale,
-and draws the landscapes around two solutions (Lu & Tong 2019).
+proximal trajectory regularizer, Zhang et al. 2019) and with SGD at TRSGD's mean step. Then it
+counts the vanishing component gradients at the solutions (Nguyen et al. 2018), measures the noise
+scale, and draws the landscapes around two solutions (Lu & Tong 2019).
 
     python -m experiments.tour                                    # real handwritten digits, offline
     python -m experiments.tour --data mnist --data-dir FOLDER     # MNIST from its four .gz files
@@ -32,7 +32,15 @@ from matplotlib.figure import Figure
 
 import jaxnoise as jn
 
-from ._common import Report, environment, main, mean_and_std, text_table, write_json
+from ._common import (
+    Report,
+    environment,
+    main,
+    mean_and_std,
+    save_picture,
+    text_table,
+    write_json,
+)
 
 THRESHOLDS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
@@ -68,7 +76,7 @@ class Config:
     radius: float = 0.5
     """Half the side of a landscape, in units of one filter's norm."""
     out: Path = Path("runs/tour")
-    """Folder for report.html and results.json."""
+    """Folder for report.html, results.json and landscapes.png."""
     resume: bool = False
     """Go on from the checkpoints of an interrupted tour in the same folder."""
 
@@ -132,7 +140,8 @@ def run(config: Config) -> None:
 
     seconds = time.perf_counter() - started
     header, table = summary(rows)
-    report = write_report(config, dataset, train, test, histories, profiles, grids, header, table)
+    picture = landscapes(grids)
+    report = write_report(config, dataset, train, test, histories, profiles, picture, header, table)
     report.heading("Where and how")
     where = environment()
     report.text(f"Total time {seconds:.0f} s on {where['device']}, {where['processor']}.")
@@ -148,6 +157,7 @@ def run(config: Config) -> None:
         "table": [header, *table],
     }
     write_json(config.out / "results.json", results)
+    save_picture(config.out / "landscapes.png", picture)
     report.save(config.out / "report.html")
     shutil.rmtree(folder, ignore_errors=True)
     print(text_table(header, table))
@@ -238,7 +248,9 @@ def summary(rows: dict[str, dict]) -> tuple[list[str], list[list[str]]]:
     return header, table
 
 
-def write_report(config, dataset, train, test, histories, profiles, grids, header, table) -> Report:
+def write_report(
+    config, dataset, train, test, histories, profiles, picture, header, table
+) -> Report:
     report = Report("jaxnoise: a tour")
     n, m = len(train["image"]), len(test["image"])
     report.text(
@@ -276,7 +288,7 @@ def write_report(config, dataset, train, test, histories, profiles, grids, heade
     report.heading("Landscapes")
     examples = min(config.landscape_examples, n)
     report.figure(
-        landscapes(grids),
+        picture,
         f"Mean loss of {examples} training examples around the solutions of seed 0, along the same "
         "two random directions with filters of unit norm, at equal scale. The solutions differ in "
         "their training loss, so this is no comparison of flatness at equal loss.",

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
-import tempfile
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import jax
 import numpy as np
 
 _HEADER = "__jaxnoise__"
+
+# What NumPy and zipfile raise for damaged archives, and TypeError for a single array (.npy).
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    OSError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Result:
@@ -26,20 +40,17 @@ class Result:
     def save(self, path: str | os.PathLike) -> None:
         """Writes the result to `path` as a NumPy `.npz` archive, whole or not at all.
 
-        The entries are named after the fields, `field/key` where a field is a dict.
+        The entries are named after the fields, `field/key` where a field is a dict. Dict keys
+        become strings.
 
         Raises:
-          TypeError: if a field holds something other than arrays, None or dicts of them.
+          TypeError: if a field holds something other than arrays of numbers, None or dicts of them.
         """
         arrays: dict[str, np.ndarray] = {}
-        entries: list[list[str]] = []
-        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
-            for keys, value in _flatten(getattr(self, field.name), (field.name,)):
-                entries.append(list(keys))
-                arrays["/".join(keys)] = value
-        header = {"result": type(self).__name__, "format": 1, "entries": entries}
-        arrays[_HEADER] = np.array(json.dumps(header))
-        write_npz(path, arrays)
+        names = _field_names(type(self))
+        fields = {name: _put(getattr(self, name), name, arrays) for name in names}
+        header = {"result": type(self).__name__, "format": 1, "fields": fields}
+        write_npz(path, {**arrays, _HEADER: np.array(json.dumps(header))})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Self:
@@ -55,31 +66,33 @@ class Result:
         header = json.loads(str(arrays[_HEADER]))
         if header["result"] != cls.__name__:
             raise ValueError(f"{path} holds a {header['result']}, not a {cls.__name__}")
-        fields: dict[str, Any] = {}
-        for keys in header["entries"]:
-            if "/".join(keys) not in arrays:
-                raise ValueError(f"{path} is incomplete: {'/'.join(keys)} is missing")
-            node = fields
-            for key in keys[:-1]:
-                node = node.setdefault(key, {})
-            node[keys[-1]] = arrays["/".join(keys)]
-        names = [field.name for field in dataclasses.fields(cls)]  # pyright: ignore[reportArgumentType]
+        fields, names = header["fields"], _field_names(cls)
         if unknown := sorted(set(fields) - set(names)):
             raise ValueError(f"{path} has fields that {cls.__name__} lacks: {', '.join(unknown)}")
-        return cls(**{name: fields.get(name) for name in names})
+        try:
+            return cls(**{name: _take(fields.get(name), arrays) for name in names})
+        except KeyError as error:
+            raise ValueError(f"{path} is incomplete: {error.args[0]} is missing") from error
 
 
 def write_npz(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:
-    """Writes arrays to exactly `path`, through a temporary file beside it that then replaces it."""
+    """Writes arrays to exactly `path`, whole or not at all."""
+    with whole_file(path) as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+    """Opens a file beside `path` for writing, which takes its place once all went well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        os.replace(name, path)
+        with open(partial, "wb") as file:
+            yield file
+        os.replace(partial, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
@@ -88,19 +101,35 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{path} is no readable .npz file: {error}") from error
 
 
-def _flatten(value: Any, keys: tuple[str, ...]):
+def _field_names(result: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(result)]
+
+
+def _put(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+    """Files the arrays in `value` under their names; gives `value` with these in their place."""
     if value is None:
-        return
+        return None
     if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flatten(item, (*keys, str(key)))
-    elif isinstance(value, jax.Array | np.ndarray | np.generic | int | float):
-        yield keys, np.asarray(value)
-    else:
-        raise TypeError(f"{'/'.join(keys)} is a {type(value).__name__}; only arrays can be saved")
+        return {str(key): _put(item, f"{name}/{key}", arrays) for key, item in value.items()}
+    if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float):
+        raise TypeError(f"{name} is a {type(value).__name__}; only arrays can be saved")
+    array = np.asarray(value)
+    if array.dtype.kind in "OV":
+        raise TypeError(f"{name} has dtype {array.dtype}, which .npz files lack: convert it first")
+    while name in arrays:  # {"a/b": …, "a": {"b": …}}
+        name += "_"
+    arrays[name] = array
+    return name
+
+
+def _take(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """The inverse of `_put`."""
+    if isinstance(value, dict):
+        return {key: _take(item, arrays) for key, item in value.items()}
+    return None if value is None else arrays[value]

@@ -93,7 +93,8 @@ def mean_metrics(metrics_of: Callable, data: Any, chunk_size: int) -> dict[str, 
     """Mean over the examples of each of the per-example metrics that `metrics_of(batch)` gives."""
 
     def weighted_sum(batch, weights):
-        return {k: jnp.sum(weights * v) for k, v in named(metrics_of(batch)).items()}
+        metrics = named(metrics_of(batch))
+        return {k: jnp.sum(weights * v, where=weights > 0) for k, v in metrics.items()}
 
     n = num_examples(data)
     return {k: v / n for k, v in sum_examples(weighted_sum, data, chunk_size).items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.tree_util import Partial
 
 
@@ -26,7 +27,7 @@ def as_partial(function: Callable) -> Partial:
 
 def is_concrete(*trees: Any) -> bool:
     """Whether no leaf is a tracer, so that values may be looked at."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def num_examples(batch: Any, name: str = "data") -> int:

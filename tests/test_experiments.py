@@ -49,9 +49,7 @@ def idx_folder(tmp_path):
             folder / f"{part}-images-idx3-ubyte.gz",
             random.integers(0, 256, (n, 8, 8)).astype(np.uint8),
         )
-        write_idx(
-            folder / f"{part}-labels-idx1-ubyte.gz", (np.arange(n) % 3).astype(np.uint8)
-        )
+        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", (np.arange(n) % 3).astype(np.uint8))
     return folder
 
 
@@ -67,7 +65,8 @@ def test_tour_writes_its_report(monkeypatch, tmp_path, capsys):
     assert np.shape(results["landscape"]["SGD"]["values"]) == (4, 4)
     assert "jax" in results["environment"]["versions"]
     assert "test accuracy" in capsys.readouterr().out
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "results.json"]
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["landscapes.png", "report.html", "results.json"]
     assert not plt.get_fignums()
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from jaxnoise._results import whole_file
+
 from ._run_folder import write_text
 
 _STYLE = """
@@ -52,9 +54,7 @@ class Report:
         self._parts.append(f"<table>\n{line(header, 'th')}\n{body}\n</table>")
 
     def figure(self, figure: Figure, caption: str) -> None:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-        data = base64.b64encode(buffer.getvalue()).decode()
+        data = base64.b64encode(_png(figure, dpi=110)).decode()
         self._parts.append(
             f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}">'
             f"<figcaption>{html.escape(caption)}</figcaption></figure>"
@@ -69,6 +69,18 @@ class Report:
             f"<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
         )
         write_text(path, page)
+
+
+def save_picture(path: Path, figure: Figure) -> None:
+    """Writes a figure as a small PNG file, fit for a README."""
+    with whole_file(path) as file:
+        file.write(_png(figure, dpi=72))
+
+
+def _png(figure: Figure, dpi: int) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
+    return buffer.getvalue()
 
 
 def mean_and_std(values: object, digits: int = 3) -> str:

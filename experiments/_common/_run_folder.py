@@ -19,7 +19,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes dicts, lists, dataclasses, arrays and paths as JSON; what isn't finite becomes null."""
+    """Writes dicts, lists, dataclasses, arrays and paths as JSON; NaN and ±∞ become null."""
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 

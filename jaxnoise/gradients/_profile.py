@@ -59,7 +59,8 @@ def noise_profile(
       params: pytree of floating arrays.
       data: batch of all n ≥ 2 examples.
       chunk_size: most examples differentiated at a time; None takes as many as have gradients of
-        about sixteen million numbers. Memory is bounded by a chunk.
+        about sixteen million numbers, and in the first pass about a million numbers of input.
+        Memory is bounded by a chunk.
 
     Returns:
       `NoiseProfile`.
@@ -76,7 +77,8 @@ def noise_profile(
       >>> import jax.numpy as jnp
       >>> import jaxnoise as jn
       >>> loss_fn = lambda w, batch: 0.5 * (batch["x"] - w) ** 2
-      >>> profile = jn.gradients.noise_profile(loss_fn, jnp.array(0.0), {"x": jnp.array([1.0, 3.0])})
+      >>> data = {"x": jnp.array([1.0, 3.0])}
+      >>> profile = jn.gradients.noise_profile(loss_fn, jnp.array(0.0), data)
       >>> float(profile.covariance_trace), float(profile.noise_scale)
       (2.0, 0.5)
     """
@@ -85,19 +87,20 @@ def noise_profile(
     if n < 2:
         raise ValueError("data must hold at least two examples: one has no variance")
     size = chunk_size or default_gradient_chunk(params, n)
-    profile = _noise_profile(loss_fn, params, data, size)
+    mean_size = chunk_size or max(size, default_chunk_size(data))
+    profile = _noise_profile(loss_fn, params, data, size, mean_size)
     check_finite(profile.squared_norms)
     return profile
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _noise_profile(loss_fn, params, data, chunk_size) -> NoiseProfile:
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _noise_profile(loss_fn, params, data, chunk_size, mean_chunk_size) -> NoiseProfile:
     n = num_examples(data)
 
     def gradient_sum(chunk, weights):
         return jax.grad(lambda p: jnp.sum(weights * loss_fn(p, chunk)))(params)
 
-    total = sum_examples(gradient_sum, data, min(n, max(chunk_size, default_chunk_size(data))))
+    total = sum_examples(gradient_sum, data, mean_chunk_size)
     mean = jax.tree.map(lambda g: g / n, total)
 
     def norms(chunk):

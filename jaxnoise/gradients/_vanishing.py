@@ -72,4 +72,5 @@ def _vanishing(norms: jax.Array, tau: jax.Array) -> VanishingGradients:
     vanished = norms <= tau[..., None]
     left = jnp.sum(~vanished, axis=-1)
     tail = jnp.sum(jnp.where(vanished, 0, norms), axis=-1)
-    return VanishingGradients(tau, jnp.mean(vanished, axis=-1), tail / jnp.maximum(left, 1))
+    fraction = jnp.mean(vanished, axis=-1, dtype=tau.dtype)
+    return VanishingGradients(tau, fraction, tail / jnp.maximum(left, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -55,24 +55,17 @@ def random_directions(
     """
     if num < 1:
         raise ValueError(f"num must be at least 1, got {num}")
-    leaves, structure = jax.tree.flatten(params)
-    directions = []
-    for own in jax.random.split(key, num):
-        keys = jax.random.split(own, max(1, len(leaves)))
-        noise = [
-            jax.random.normal(k, jnp.shape(leaf), jnp.result_type(leaf))
-            for k, leaf in zip(keys, leaves, strict=False)
-        ]
-        directions.append(
-            normalize_direction(
-                jax.tree.unflatten(structure, noise),
-                params,
-                normalization=normalization,
-                ignore=ignore,
-                filter_axis=filter_axis,
-            )
+    params = jax.tree.map(jnp.asarray, params)
+    return tuple(
+        normalize_direction(
+            _gaussian(own, params),
+            params,
+            normalization=normalization,
+            ignore=ignore,
+            filter_axis=filter_axis,
         )
-    return tuple(directions)
+        for own in jax.random.split(key, num)
+    )
 
 
 def normalize_direction(
@@ -92,8 +85,9 @@ def normalize_direction(
         "weight"        d ∘ w                 None       d
 
     A slice of zero norm stays zero. Biases and parameters of normalisation layers (leaves of at
-    most one axis) become zero with `ignore="bias_and_norm"`; with None they become the parameters
-    themselves, so that the direction scales them, as in the code of Li et al.
+    most one axis, and those called "bias" whatever their shape) become zero with
+    `ignore="bias_and_norm"`; with None they become the parameters themselves, so that the direction
+    scales them, as in the code of Li et al.
 
     Args:
       direction: pytree like `params`.
@@ -128,9 +122,34 @@ def normalize_direction(
     if ignore not in ("bias_and_norm", None):
         raise ValueError(f"ignore must be 'bias_and_norm' or None, got {ignore!r}")
     check_like(direction, params, "direction")
+    direction, params = jax.tree.map(jnp.asarray, (direction, params))
+    normalized = _normalize(direction, params, normalization, ignore, filter_axis)
+    if is_concrete(normalized) and not any(np.any(leaf) for leaf in jax.tree.leaves(normalized)):
+        raise ValueError(
+            "the direction is zero everywhere: every leaf is a bias, a normalisation parameter or "
+            "zero; try ignore=None"
+        )
+    return normalized
 
+
+@jax.jit
+def _gaussian(key: jax.Array, params: Any) -> Any:
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    pairs = zip(keys, leaves, strict=True)
+    return jax.tree.unflatten(structure, [jax.random.normal(k, w.shape, w.dtype) for k, w in pairs])
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _normalize(
+    direction: Any,
+    params: Any,
+    normalization: Normalization,
+    ignore: Ignore,
+    filter_axis: FilterAxis,
+) -> Any:
     def one_leaf(path: tuple, d: jax.Array, w: jax.Array) -> jax.Array:
-        if d.ndim <= 1:
+        if d.ndim <= 1 or path_name(path[-1:]) == "bias":
             return jnp.zeros_like(d) if ignore else w
         if normalization is None:
             return d
@@ -139,21 +158,14 @@ def normalize_direction(
         if normalization.startswith("layer"):
             axes = tuple(range(d.ndim))
         else:
-            axis = filter_axis(path, w) if callable(filter_axis) else filter_axis
+            axis = filter_axis if isinstance(filter_axis, int) else filter_axis(path, w)
             if not -d.ndim <= axis < d.ndim:
                 raise ValueError(f"filter_axis {axis} is no axis of {path_name(path)} {d.shape}")
             axes = tuple(i for i in range(d.ndim) if i != axis % d.ndim)
         unit = d / _nonzero(_norm(d, axes))
         return unit if normalization.endswith("unit") else unit * _norm(w, axes)
 
-    direction, params = jax.tree.map(jnp.asarray, (direction, params))
-    normalized = jax.tree_util.tree_map_with_path(one_leaf, direction, params)
-    if is_concrete(normalized) and not any(np.any(leaf) for leaf in jax.tree.leaves(normalized)):
-        raise ValueError(
-            "the direction is zero everywhere: every leaf is a bias, a normalisation parameter or "
-            "zero; try ignore=None"
-        )
-    return normalized
+    return jax.tree_util.tree_map_with_path(one_leaf, direction, params)
 
 
 def check_like(direction: Any, params: Any, name: str) -> None:
@@ -168,9 +180,8 @@ def check_like(direction: Any, params: Any, name: str) -> None:
 
 
 def _norm(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    if math.prod(x.shape) == 0:
-        return jnp.zeros((1,) * x.ndim, x.dtype)
-    return jnp.sqrt(jnp.sum(jnp.square(x), axis=axes, keepdims=True))
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # squares overflow float16
+    return jnp.sqrt(jnp.sum(jnp.square(wide), axis=axes, keepdims=True)).astype(x.dtype)
 
 
 def _nonzero(norm: jax.Array) -> jax.Array:

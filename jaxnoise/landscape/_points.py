@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,13 @@ class PointProgram:
         check_chunk_size(vmap_points, "vmap_points")
         for direction in directions:
             check_like(direction, params, "direction")
+        if sharding is not None and not (
+            isinstance(sharding, NamedSharding) and sharding.spec and sharding.spec[0]
+        ):
+            raise ValueError(
+                "sharding must be a NamedSharding that names a mesh axis for the points, as in "
+                f"NamedSharding(mesh, PartitionSpec('points')), got {sharding}"
+            )
         params, directions, data = jax.tree.map(jnp.asarray, (params, directions, data))
         loss_fn = as_partial(loss_fn)
         metrics = jax.eval_shape(loss_fn, params, data)
@@ -66,17 +74,22 @@ class PointProgram:
                 )
         if vmap_points is None:
             vmap_points = 1 if has_convolutions(loss_fn, params, data) else _VMAP_POINTS
-        self._is_dict = isinstance(metrics, dict)
+        self._is_dict = isinstance(metrics, Mapping)
         self._inputs = (loss_fn, params, directions, data)
+        self._sharding = None
+        if sharding is not None:
+            self._sharding = NamedSharding(sharding.mesh, PartitionSpec(sharding.spec[0]))
+            everywhere = NamedSharding(sharding.mesh, PartitionSpec())
+            self._inputs = jax.device_put(self._inputs, everywhere)
         self._options = {
             "chunk_size": chunk_size or default_chunk_size(data),
             "vmap_points": vmap_points,
-            "sharding": sharding,
+            "sharding": self._sharding,
         }
 
     def __call__(self, points: np.ndarray) -> Any:
         """(N, K) coordinates → (N,) mean losses, or a dict of such, on the host."""
-        return self._unname(jax.device_get(self._run(points)))
+        return self._unname(self._run(points))
 
     def block_by_block(self, points: np.ndarray, size: int, path: Path, progress: bool) -> Any:
         """The same in blocks of `size` points; what is done is kept in the file `path`.
@@ -92,32 +105,43 @@ class PointProgram:
                 raise ValueError(
                     f"{path} holds the beginning of another grid: remove it, or give another path"
                 )
-            blocks = {name: [values] for name, values in kept.items()}
+            blocks = {name.removeprefix("values/"): [values] for name, values in kept.items()}
         done = sum(map(len, next(iter(blocks.values()), [])))
         padded = np.concatenate([points, np.zeros((-len(points) % size, points.shape[1]))])
         with Progress(len(padded), "landscape", "points", progress) as bar:
             bar.update(done)
             for start in range(done, len(padded), size):
-                for name, values in jax.device_get(self._run(padded[start : start + size])).items():
+                for name, values in self._run(padded[start : start + size]).items():
                     blocks.setdefault(name, []).append(values)
-                joined = {name: np.concatenate(values) for name, values in blocks.items()}
+                joined = {f"values/{k}": np.concatenate(v) for k, v in blocks.items()}
                 write_npz(path, {"identity": np.array(identity), **joined})
                 bar.update(size)
         return self._unname({k: np.concatenate(v)[: len(points)] for k, v in blocks.items()})
 
-    def _run(self, points: np.ndarray) -> dict[str, jax.Array]:
-        return _losses_at(*self._inputs, jnp.asarray(points, float), **self._options)
+    def _run(self, points: np.ndarray) -> dict[str, np.ndarray]:
+        """Mean losses by name, (N,), on the host."""
+        coordinates = jnp.asarray(points, float)
+        if self._sharding is not None:
+            surplus = -len(points) % _num_shards(self._sharding)
+            coordinates = jnp.pad(coordinates, ((0, surplus), (0, 0)))
+            coordinates = jax.device_put(coordinates, self._sharding)
+        values = jax.device_get(_losses_at(*self._inputs, coordinates, **self._options))
+        return {name: value[: len(points)] for name, value in values.items()}
 
     def _unname(self, values: dict[str, np.ndarray]) -> Any:
         return values if self._is_dict else values["loss"]
 
     def _identity(self, points: np.ndarray) -> str:
-        """A digest of all that the values depend on."""
-        digest = hashlib.sha256(str(jax.tree.structure(self._inputs[1:])).encode())
-        for leaf in jax.tree.leaves((self._inputs, points)):
-            if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-                digest.update(f"{leaf.shape} {leaf.dtype}".encode())
-                digest.update(np.ascontiguousarray(leaf).tobytes())
+        """A digest of all that the values depend on, the program of the loss included."""
+        loss_fn, params, directions, data = self._inputs
+        program, metrics = jax.make_jaxpr(loss_fn, return_shape=True)(params, data)
+        text = f"{program.jaxpr} {metrics}"
+        digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", text).encode())
+        for leaf in jax.tree.leaves((params, directions, data, points, program.consts)):
+            is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            numbers = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+            digest.update(f"{numbers.shape} {numbers.dtype}".encode())
+            digest.update(numbers.tobytes())
         return digest.hexdigest()
 
 
@@ -140,16 +164,17 @@ def _losses_at(
     inputs = (loss_fn, params, directions, data)
     if sharding is None:
         return at_all(points, *inputs)
-    axes = sharding.spec[0]
-    names = axes if isinstance(axes, tuple) else (axes,)
-    devices = math.prod(sharding.mesh.shape[name] for name in names)
-    padded = jnp.pad(points, ((0, -len(points) % devices), (0, 0)))
     spread = jax.shard_map(
         at_all,
         mesh=sharding.mesh,
-        in_specs=(PartitionSpec(axes), *(PartitionSpec() for _ in inputs)),
-        out_specs=PartitionSpec(axes),
+        in_specs=(sharding.spec, *(PartitionSpec() for _ in inputs)),
+        out_specs=sharding.spec,
         check_vma=False,
     )
-    values = spread(padded, *inputs)
-    return {name: value[: len(points)] for name, value in values.items()}
+    return spread(points, *inputs)
+
+
+def _num_shards(sharding: NamedSharding) -> int:
+    """The number of parts that the first axis is split into."""
+    axes = sharding.spec[0]
+    return math.prod(sharding.mesh.shape[n] for n in (axes if isinstance(axes, tuple) else [axes]))

@@ -13,6 +13,8 @@ from ._convolution import convolution
 
 Norm = Literal["batch", "group", "instance", "none"]
 
+_he_normal = nnx.initializers.he_normal()
+
 
 def conv(
     in_features: int,
@@ -22,7 +24,7 @@ def conv(
     rngs: nnx.Rngs,
     strides: int = 1,
     use_bias: bool = True,
-    kernel_init: Callable = nnx.initializers.he_normal(),
+    kernel_init: Callable = _he_normal,
 ) -> nnx.Conv:
     """A convolution with kernel//2 zeros on either side, as PyTorch pads, and fast derivatives."""
     return nnx.Conv(

@@ -162,13 +162,15 @@ def _by_xla(x: jax.Array, kernel: jax.Array, window: _Window) -> jax.Array:
 
 def _by_patches(x: jax.Array, kernel: jax.Array, window: _Window) -> jax.Array:
     shape = _output_shape(x.shape, kernel.shape, window)
-    padded = jnp.pad(x, ((0, 0), *window.padding, (0, 0)))
+    y_shape = (x.shape[0], *shape, kernel.shape[-1])
+    if 0 in shape:  # the kernel doesn't fit
+        return jnp.zeros(y_shape, window.preferred_element_type or x.dtype)
+    margins = ((0, 0, 0), *((low, high, 0) for low, high in window.padding), (0, 0, 0))
+    padded = lax.pad(x, jnp.zeros((), x.dtype), margins)  # a negative margin cuts off
     columns = []
     for offset in itertools.product(*(range(size) for size in kernel.shape[:-2])):
         start = [o * d for o, d in zip(offset, window.dilation, strict=True)]
-        stop = [
-            a + (n - 1) * s + 1 for a, n, s in zip(start, shape, window.strides, strict=True)
-        ]
+        stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, shape, window.strides, strict=True)]
         columns.append(
             lax.slice(
                 padded,
@@ -184,7 +186,7 @@ def _by_patches(x: jax.Array, kernel: jax.Array, window: _Window) -> jax.Array:
         precision=window.precision,
         preferred_element_type=window.preferred_element_type,
     )
-    return y.reshape(x.shape[0], *shape, kernel.shape[-1])
+    return y.reshape(y_shape)
 
 
 def _output_shape(x_shape, kernel_shape, window: _Window) -> tuple[int, ...]:

@@ -123,7 +123,7 @@ class _InferenceLoss:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class TrainLoss:
     """A model's loss in training mode, made by `split_train`; a callable pytree."""
 
@@ -178,7 +178,14 @@ def _inference_view(model: nnx.Module) -> nnx.Module:
 def _parts(model: nnx.Module) -> tuple[Any, nnx.State, nnx.State, nnx.State]:
     """(graphdef, params, model state, random state), the states as plain arrays."""
     graphdef, params, rng_state, model_state = nnx.split(model, nnx.Param, nnx.RngState, ...)
-    return graphdef, nnx.as_pure(params), nnx.as_pure(model_state), nnx.as_pure(rng_state)
+    rng_state = jax.tree.map(_unconsumed, nnx.as_pure(rng_state))
+    return graphdef, nnx.as_pure(params), nnx.as_pure(model_state), rng_state
+
+
+def _unconsumed(leaf: jax.Array) -> jax.Array:
+    """The key as one not used yet, for JAX's check of key reuse; the model has drawn from it."""
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.clone(leaf) if is_key else leaf
 
 
 def _feed(batch: Any, inputs: str | Callable) -> jax.Array:

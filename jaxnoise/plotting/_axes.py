@@ -6,9 +6,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 
 
-def axes_or_new(ax: Any, **subplot_options: Any) -> Any:
+def axes_or_new(ax: Axes | None, **subplot_options: Any) -> Axes:
     """`ax`, or the axes of a new figure where it is None."""
     return plt.subplots(subplot_kw=subplot_options)[1] if ax is None else ax
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ..landscape import LossGrid, LossLine
 from ._axes import axes_or_new, metric_values
@@ -44,14 +45,15 @@ def surface(
       '3d'
     """
     ax = axes_or_new(ax, projection="3d")
-    values, low, high = _clipped(metric_values(grid.values, metric), vmin, vmax)
+    values, low, high = _with_range(metric_values(grid.values, metric), vmin, vmax)
+    values = np.minimum(values, high)
     alphas, betas = np.meshgrid(grid.alphas, grid.betas, indexing="ij")
+    colors = {"cmap": cmap, "vmin": low, "vmax": high}
+    ax.plot_surface(alphas, betas, values, rstride=1, cstride=1, linewidth=0, **colors)
     floor = low - 0.5 * (high - low)
-    ax.plot_surface(
-        alphas, betas, values, cmap=cmap, vmin=low, vmax=high, rstride=1, cstride=1, linewidth=0
-    )
-    levels = np.linspace(low, high, 15)
-    ax.contour(alphas, betas, values, levels, zdir="z", offset=floor, cmap=cmap, linewidths=0.8)
+    levels = np.linspace(low, high, 15)[1:-1]
+    ax.contour(alphas, betas, values, levels, zdir="z", offset=floor, linewidths=0.8, **colors)
+    ax.set_zticks(_round_values(low, high))
     ax.set(xlabel="α", ylabel="β", zlabel=metric, zlim=(floor, high))
     ax.view_init(elev=28, azim=-60)
     return ax
@@ -76,7 +78,7 @@ def contour(
       ax: axes to draw into; None makes a figure.
       metric: which metric to draw, where the grid holds several.
       vmin, vmax: range of colours. Give the same for landscapes that are to be compared.
-      levels: number of contour levels.
+      levels: number of contour levels, at least 3.
       cmap: name of a colour map.
 
     Returns:
@@ -91,17 +93,16 @@ def contour(
       'α'
     """
     ax = axes_or_new(ax)
-    values, low, high = _clipped(metric_values(grid.values, metric), vmin, vmax)
+    values, low, high = _with_range(metric_values(grid.values, metric), vmin, vmax)
     ax.patch.set(facecolor="0.85", hatch="///", edgecolor="0.6")
     steps = np.linspace(low, high, levels)
-    image = ax.contourf(
-        grid.alphas, grid.betas, np.ma.masked_invalid(values).T, steps, cmap=cmap, extend="both"
-    )
-    ax.contour(
-        grid.alphas, grid.betas, np.ma.masked_invalid(values).T, steps, colors="k", linewidths=0.3
-    )
+    below, above = bool(np.nanmin(values) < low), bool(np.nanmax(values) > high)
+    extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
+    heights = np.ma.masked_invalid(values).T
+    image = ax.contourf(grid.alphas, grid.betas, heights, steps, cmap=cmap, extend=extend)
+    ax.contour(grid.alphas, grid.betas, heights, steps[1:-1], colors="k", linewidths=0.3)
     ax.plot(0, 0, "rx")
-    ax.figure.colorbar(image, ax=ax, label=metric)
+    ax.figure.colorbar(image, ax=ax, label=metric, ticks=_round_values(low, high))
     ax.set(xlabel="α", ylabel="β", aspect="equal")
     return ax
 
@@ -131,8 +132,8 @@ def line(grid: LossLine, ax: Axes | None = None, *, metric: str = "loss", **styl
     return ax
 
 
-def _clipped(values: np.ndarray, vmin: float | None, vmax: float | None):
-    """Values cut off at vmax, NaN where not finite, and the range of heights."""
+def _with_range(values: np.ndarray, vmin: float | None, vmax: float | None):
+    """Values, NaN where not finite, and the range of heights to draw."""
     values = np.where(np.isfinite(values), values, np.nan)
     if np.isnan(values).all():
         raise ValueError("the landscape holds no finite value to draw: try a smaller radius")
@@ -140,4 +141,10 @@ def _clipped(values: np.ndarray, vmin: float | None, vmax: float | None):
     high = float(np.nanmax(values)) if vmax is None else vmax
     if not low < high:
         high = low + max(1e-6, 1e-3 * abs(low))
-    return np.minimum(values, high), low, high
+    return values, low, high
+
+
+def _round_values(low: float, high: float) -> np.ndarray:
+    """About five round numbers from low to high, for the marks of an axis."""
+    ticks = np.asarray(MaxNLocator(5).tick_values(low, high))
+    return ticks[(low <= ticks) & (ticks <= high)]

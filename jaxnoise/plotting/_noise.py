@@ -39,21 +39,19 @@ def vanishing_table(
     taus = np.atleast_1d(next(iter(rows.values())).tau)
     if any(not np.array_equal(np.atleast_1d(row.tau), taus) for row in rows.values()):
         raise ValueError("all rows must have the same thresholds tau")
-    cells = [
-        [
-            f"{100 * p:.2f} %\n{m:.3g}"
-            for p, m in zip(np.atleast_1d(row.fraction), np.atleast_1d(row.tail_mean), strict=True)
-        ]
-        for row in rows.values()
-    ]
     ax.axis("off")
     table = ax.table(
-        cellText=cells,
-        rowLabels=list(rows),
-        colLabels=[f"τ = {tau:.0e}" for tau in taus],
+        cellText=[[name, *_cells(row)] for name, row in rows.items()],
+        colLabels=["", *(f"τ = {tau:.3g}" for tau in taus)],
         cellLoc="center",
-        loc="center",
+        loc="upper center",
     )
+    table.auto_set_column_width(range(1 + len(taus)))
     table.scale(1, 2.2)
-    ax.set_title("p_τ (vanishing components) over M_τ (mean of the others)")
+    ax.set_title(r"$p_\tau$ (vanishing components) over $M_\tau$ (mean of the others)")
     return ax
+
+
+def _cells(row: VanishingGradients) -> list[str]:
+    pairs = zip(np.atleast_1d(row.fraction), np.atleast_1d(row.tail_mean), strict=True)
+    return [f"{100 * p:.2f} %\n{m:.3g}" for p, m in pairs]

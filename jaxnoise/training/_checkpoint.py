@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | os.PathLike, carry: Any, settings: dict[str, Any]):
-        from orbax.checkpoint import v1 as ocp  # takes a second to import
+        from orbax.checkpoint import v1  # takes a second to import
+
+        ocp: Any = v1  # its types name private modules
 
         self._folder = Path(folder).absolute()
         self._abstract = jax.tree.leaves(jax.tree.map(_abstract_leaf, carry))
@@ -49,24 +53,37 @@ class Checkpoints:
             custom_metadata={"settings": self._settings, "history": history},
         )
 
-    def newest(self) -> tuple[int, Any, list[dict[str, Any]]] | None:
-        """(epoch, carry, history) of the newest checkpoint, None where there is none.
+    def newest(self) -> tuple[Any, list[dict[str, Any]]] | None:
+        """(carry, history) of the newest checkpoint, None where there is none.
 
         Raises:
-          ValueError: if it was written by a different run.
+          ValueError: if it was written by a different run, or is damaged.
         """
         latest = self._checkpointer.latest
         if latest is None:
             return None
-        found = self._checkpointer.metadata(latest).custom_metadata or {}
-        theirs, ours = found.get("settings", {}), json.loads(json.dumps(self._settings))
+        with self._refused_if_damaged(latest.step):
+            found: Any = self._checkpointer.metadata(latest).custom_metadata
+            theirs, records = found["settings"], found["history"]
+        ours = json.loads(json.dumps(self._settings))
         if different := sorted(k for k in ours.keys() | theirs if ours.get(k) != theirs.get(k)):
             raise ValueError(
                 f"the checkpoint in {self._folder} is of another run ({', '.join(different)} "
                 "differ): give another checkpoint_dir, or remove this one"
             )
-        loaded = self._checkpointer.load(latest, {"leaves": self._abstract})
-        return latest.step, jax.tree.unflatten(self._structure, loaded["leaves"]), found["history"]
+        with self._refused_if_damaged(latest.step):
+            loaded = self._checkpointer.load(latest, {"leaves": self._abstract})
+        return jax.tree.unflatten(self._structure, loaded["leaves"]), records
+
+    @contextlib.contextmanager
+    def _refused_if_damaged(self, epoch: int) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Orbax raises errors of many kinds
+            raise ValueError(
+                f"the checkpoint {self._folder / str(epoch)} is damaged: remove that folder to go "
+                "on from the one before"
+            ) from error
 
     def close(self) -> None:
         self._checkpointer.close()

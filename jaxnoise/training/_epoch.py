@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .._streaming import mean_metrics, named
+from .._streaming import named
 from .._tree import all_finite, num_examples
+from ._evaluate import mean_per_example
 from ._state import TrainState
 
 ReplicaMode = Literal["map", "vmap"] | None
@@ -27,7 +28,7 @@ def run_epoch(
     data: Any,
     key: jax.Array,
     *,
-    optimizer: optax.GradientTransformationExtraArgs,
+    optimizer: optax.GradientTransformation,
     batch_size: int,
     mode: ReplicaMode,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -43,7 +44,7 @@ def run_epoch(
       state: carry; with replicas every leaf has a leading (n,).
       data: batch of all examples, on the device.
       key: typed key of this epoch; with replicas (n,) of them.
-      optimizer: the transformation, with support for extra arguments.
+      optimizer: the transformation.
       batch_size: examples per step.
       mode: how replicas are run: None without them, "map" one after another, "vmap" side by side.
 
@@ -62,7 +63,7 @@ def run_evaluation(
 
     def one(state):
         metrics_of = functools.partial(evaluate, state.params, state.model_state)
-        return mean_metrics(metrics_of, data, chunk_size)
+        return mean_per_example(metrics_of, data, chunk_size, "evaluate")
 
     return over_replicas(one, mode)(state)
 
@@ -83,6 +84,7 @@ def _epoch(train_loss, augment, data, optimizer, batch_size, state, key):
     order = jnp.concatenate([order, order[: num_steps * batch_size - n]])
     batches = order.reshape(num_steps, batch_size)
     keys = jax.random.split(step_key, num_steps)
+    optimizer = optax.with_extra_args_support(optimizer)
 
     def step(state: TrainState, inputs):
         indices, key = inputs
@@ -102,8 +104,16 @@ def _epoch(train_loss, augment, data, optimizer, batch_size, state, key):
         params = optax.apply_updates(state.params, updates)
         finite = state.finite & jnp.isfinite(loss) & all_finite(params)
         new = TrainState(params, model_state, opt_state, state.step + 1, finite)
-        kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+        kept = jax.tree.map(functools.partial(_select, finite), new, state)
         return kept._replace(finite=finite), means
 
     state, means = jax.lax.scan(step, state, (batches, keys))
     return state, {name: jnp.mean(values) for name, values in means.items()}
+
+
+def _select(chosen: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+    """`new` where chosen, else `old`; keys through their bits, lest JAX take them for used."""
+    if not jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
+        return jnp.where(chosen, new, old)
+    bits = jnp.where(chosen, jax.random.key_data(new), jax.random.key_data(old))
+    return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(new))

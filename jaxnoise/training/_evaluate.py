@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._streaming import check_chunk_size, default_chunk_size, mean_metrics
+from .._streaming import check_chunk_size, default_chunk_size, mean_metrics, named
 from .._tree import as_partial, num_examples
 
 
@@ -28,7 +28,8 @@ def evaluate(
       name → mean, a scalar; losses without a name are called "loss".
 
     Raises:
-      ValueError: if data is empty or its leaves disagree in length.
+      ValueError: if data is empty, its leaves disagree in length, or the losses aren't one per
+        example.
 
     Example:
       >>> import jax.numpy as jnp
@@ -45,4 +46,22 @@ def evaluate(
 
 @functools.partial(jax.jit, static_argnums=3)
 def _evaluate(loss_fn, params, data, chunk_size):
-    return mean_metrics(functools.partial(loss_fn, params), data, chunk_size)
+    return mean_per_example(functools.partial(loss_fn, params), data, chunk_size, "loss_fn")
+
+
+def mean_per_example(
+    metrics_of: Callable, data: Any, chunk_size: int, source: str
+) -> dict[str, jax.Array]:
+    """`mean_metrics` of what must be one number per example; `source` is named where it isn't."""
+
+    def checked(batch):
+        metrics, expected = named(metrics_of(batch)), (num_examples(batch),)
+        for name, values in metrics.items():
+            if jnp.shape(values) != expected:
+                raise ValueError(
+                    f"{source} must give one {name} per example, shape {expected} here, "
+                    f"got {jnp.shape(values)}: leave out the mean over examples"
+                )
+        return metrics
+
+    return mean_metrics(checked, data, chunk_size)

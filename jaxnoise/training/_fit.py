@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -66,7 +65,7 @@ def fit(
       augment: (key, batch) → batch, applied to every training batch.
       replicas: number n of runs to train at once, which differ in their keys, `key` where it is
         (n,) of them, else `jax.random.split(key, n)`; all leaves of the result then have a leading
-        (n,).
+        (n,). Random keys in the optimizer's state become one for each replica, too.
       replica_mode: "map" trains replicas one after another in one program, bit for bit as separate
         runs; "vmap" side by side, equal up to rounding; "auto" takes "map" on CPU and wherever the
         loss contains convolutions, else "vmap".
@@ -90,9 +89,8 @@ def fit(
       >>> def train_loss(params, model_state, batch, key):
       ...     return (batch["x"] - params) ** 2, model_state
       >>> result = jn.training.fit(
-      ...     jax.random.key(0), train_loss, jnp.array(0.0), (), optax.sgd,
-      ...     {"x": jnp.ones(16)}, jn.schedules.NoiseStage(epochs=5, learning_rate=0.1, batch_size=4),
-      ...     progress=False)
+      ...     jax.random.key(0), train_loss, jnp.array(0.0), (), optax.sgd, {"x": jnp.ones(16)},
+      ...     jn.schedules.NoiseStage(epochs=5, learning_rate=0.1, batch_size=4), progress=False)
       >>> bool(result.params > 0.9), result.history.steps.tolist()
       (True, [4, 8, 12, 16, 20])
     """
@@ -106,8 +104,9 @@ def fit(
         raise ValueError("stacked and replica_mode speak of replicas: give their number")
     if replicas is not None and replicas < 1:
         raise ValueError(f"replicas must be at least 1, got {replicas}")
-    make = optimizer if not hasattr(optimizer, "update") else lambda _: optimizer
-    transformation = optax.with_extra_args_support(make(schedule))
+    if replica_mode not in ("auto", "map", "vmap"):
+        raise ValueError(f"replica_mode must be 'auto', 'map' or 'vmap', got {replica_mode!r}")
+    transformation = _transformation(optimizer, schedule)
     loss = _method(train_loss, "metrics") or as_partial(train_loss)
     evaluate = evaluate or _method(train_loss, "evaluate")
     if test_data is not None and evaluate is None:
@@ -127,18 +126,20 @@ def fit(
         settings = {
             "key": describe_key(key),
             "num_examples": n,
-            "stages": [[s.epochs, np.asarray(s.learning_rate).tolist(), s.batch_size] for s in stages],
+            "stages": [
+                [s.epochs, np.asarray(s.learning_rate).tolist(), s.batch_size] for s in stages
+            ],
         }
         checkpoints = Checkpoints(checkpoint_dir, state, settings)
-        if (newest := checkpoints.newest()) is not None:
-            _, state, records = newest
 
     epoch_program = functools.partial(
         run_epoch, loss, None if augment is None else as_partial(augment)
     )
-    started = time.perf_counter() - (records[-1]["seconds"] if records else 0.0)
     plan = [stage for stage in stages for _ in range(stage.epochs)]
     try:
+        if checkpoints is not None and (newest := checkpoints.newest()) is not None:
+            state, records = newest
+        started = time.perf_counter() - (records[-1]["seconds"] if records else 0.0)
         with Progress(len(plan), "training", "epochs", progress) as bar:
             bar.update(len(records))
             for epoch, stage in list(enumerate(plan))[len(records) :]:
@@ -154,7 +155,7 @@ def fit(
                 if not np.all(state.finite):
                     raise _non_finite(state, epoch, records)
                 test = {}
-                if test_data is not None:
+                if test_data is not None and evaluate is not None:
                     size = default_chunk_size(test_data)
                     program = as_partial(evaluate)
                     test = run_evaluation(program, state, test_data, chunk_size=size, mode=mode)
@@ -174,31 +175,45 @@ def _method(owner: Any, name: str) -> Partial | None:
     return None if method is None else Partial(method, owner)
 
 
+def _transformation(optimizer: Any, schedule: optax.Schedule) -> optax.GradientTransformation:
+    ready = hasattr(optimizer, "update") or not callable(optimizer)
+    made: Any = optimizer if ready else optimizer(schedule)
+    if not (hasattr(made, "init") and hasattr(made, "update")):
+        raise TypeError(
+            "optimizer must be an optax transformation, or a function of the learning-rate "
+            f"schedule that makes one, got {made!r}"
+        )
+    return made
+
+
 def _start(key, optimizer, params, model_state, replicas, stacked) -> tuple[TrainState, jax.Array]:
     """The carry before the first step, of arrays that are its own, and the key of each run."""
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         raise TypeError("key must be a typed key: use jax.random.key, not jax.random.PRNGKey")
     if key.shape not in ((), (replicas,)):
         raise ValueError(f"key must be a single key, or one for each replica, got {key.shape}")
     params, model_state = jax.tree.map(_own, (params, model_state))
     if not jax.tree.leaves(params):
         raise ValueError("params holds no arrays")
-    if replicas is not None and stacked:
-        if num_examples((params, model_state), "params and model_state") != replicas:
-            raise ValueError(f"stacked params need a leading axis of {replicas} replicas")
-        opt_state = jax.vmap(optimizer.init)(params)
-    else:
-        opt_state = optimizer.init(params)
     step, finite = jnp.zeros((), jnp.int32), jnp.ones((), bool)
     if replicas is None:
-        return TrainState(params, model_state, jax.tree.map(_own, opt_state), step, finite), key
+        opt_state = jax.tree.map(_own, optimizer.init(params))
+        return TrainState(params, model_state, opt_state, step, finite), key
     repeat = functools.partial(jax.tree.map, lambda x: jnp.stack([x] * replicas))
     if not stacked:
-        params, model_state, opt_state = repeat((params, model_state, opt_state))
-    step, finite = repeat((step, finite))
-    opt_state = jax.tree.map(_own, opt_state)
-    state = TrainState(params, model_state, opt_state, step, finite)
+        params, model_state = repeat((params, model_state))
+    elif num_examples((params, model_state), "params and model_state") != replicas:
+        raise ValueError(f"stacked params need a leading axis of {replicas} replicas")
+    opt_state = jax.tree.map(_own, jax.vmap(optimizer.init)(params))
+    opt_state = jax.tree.map(functools.partial(_own_keys, replicas), opt_state)
+    state = TrainState(params, model_state, opt_state, *repeat((step, finite)))
     return state, key if key.shape else jax.random.split(key, replicas)
+
+
+def _own_keys(replicas: int, leaf: jax.Array) -> jax.Array:
+    """Gives each replica a random key of its own where the optimizer has one."""
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.vmap(jax.random.fold_in)(leaf, jnp.arange(replicas)) if is_key else leaf
 
 
 def _own(x: Any) -> jax.Array:
@@ -214,8 +229,9 @@ def _fold_in(keys: jax.Array, epoch: int) -> jax.Array:
 def _check_loss(loss, augment, state, keys, data, batch_size, replicas) -> ReplicaMode:
     """Looks at the shapes that one batch gives; returns how replicas are best run."""
     batch = jax.tree.map(lambda x: x[:batch_size], data)
+    params, model_state = state.params, state.model_state
     if replicas is not None:
-        state, keys = jax.tree.map(lambda x: x[0], (state, keys))
+        params, model_state, keys = jax.tree.map(lambda x: x[0], (params, model_state, keys))
 
     def one_batch(params, model_state, batch, key):
         if augment is not None:
@@ -223,7 +239,7 @@ def _check_loss(loss, augment, state, keys, data, batch_size, replicas) -> Repli
         metrics, new_state = loss(params, model_state, batch, key)
         return named(metrics), new_state
 
-    args = (state.params, state.model_state, batch, keys)
+    args = (params, model_state, batch, keys)
     metrics, new_state = jax.eval_shape(one_batch, *args)
     if "loss" not in metrics:
         raise ValueError(f"train_loss gave {', '.join(metrics)} but no 'loss'")
@@ -234,11 +250,13 @@ def _check_loss(loss, augment, state, keys, data, batch_size, replicas) -> Repli
                 f"got {values.shape}: leave the mean to fit"
             )
     kinds = [
-        [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
-        for tree in (new_state, state.model_state)
+        (jax.tree.structure(tree), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)])
+        for tree in (new_state, model_state)
     ]
     if kinds[0] != kinds[1]:
-        raise ValueError("train_loss must return a model_state of the same structure as it was given")
+        raise ValueError(
+            "train_loss must return a model_state of the same structure as it was given"
+        )
     if replicas is None:
         return None
     on_cpu = jax.default_backend() == "cpu"

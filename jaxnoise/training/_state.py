@@ -46,19 +46,19 @@ class History(Result):
     test: dict[str, Any] | None
 
     @property
-    def train_loss(self):
+    def train_loss(self) -> Any:
         return (self.train or {}).get("loss")
 
     @property
-    def train_accuracy(self):
+    def train_accuracy(self) -> Any:
         return (self.train or {}).get("accuracy")
 
     @property
-    def test_loss(self):
+    def test_loss(self) -> Any:
         return (self.test or {}).get("loss")
 
     @property
-    def test_accuracy(self):
+    def test_accuracy(self) -> Any:
         return (self.test or {}).get("accuracy")
 
 
