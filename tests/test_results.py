@@ -59,6 +59,12 @@ def test_what_was_saved_is_loaded_bit_for_bit(tmp_path_factory, first, second):
     assert_same(Pair.load(path), Pair(first, second))
 
 
+def test_keys_that_would_name_the_same_entry(tmp_path):
+    values = {"a/b": np.array(1), "a": {"b": np.array(2), "b_": np.array(3)}}
+    Single(values).save(tmp_path / "single.npz")
+    assert Single.load(tmp_path / "single.npz").first == values
+
+
 def test_device_arrays_and_numbers_are_saved_as_arrays(tmp_path):
     Pair(jnp.arange(3), {"float": 0.1, "int": 7}).save(tmp_path / "pair.npz")
     loaded = Pair.load(tmp_path / "pair.npz")

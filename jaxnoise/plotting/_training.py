@@ -64,6 +64,7 @@ def training_curves(
             if metric not in metrics:
                 continue
             curves = np.atleast_2d(metrics[metric])
+            curves = np.where(np.isfinite(curves), curves, np.nan)  # leaves a gap
             mean, spread = curves.mean(0), curves.std(0)
             ax.plot(x, mean, dashes, label=f"{name} {part}".strip(), **style)
             if len(curves) > 1:

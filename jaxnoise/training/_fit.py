@@ -108,6 +108,7 @@ def fit(
         raise ValueError(f"replica_mode must be 'auto', 'map' or 'vmap', got {replica_mode!r}")
     transformation = _transformation(optimizer, schedule)
     loss = _method(train_loss, "metrics") or as_partial(train_loss)
+    augment = None if augment is None else as_partial(augment)
     evaluate = evaluate or _method(train_loss, "evaluate")
     if test_data is not None and evaluate is None:
         raise ValueError("test_data needs evaluate, (params, model_state, batch) → losses")
@@ -132,9 +133,7 @@ def fit(
         }
         checkpoints = Checkpoints(checkpoint_dir, state, settings)
 
-    epoch_program = functools.partial(
-        run_epoch, loss, None if augment is None else as_partial(augment)
-    )
+    epoch_program = functools.partial(run_epoch, loss, augment)
     plan = [stage for stage in stages for _ in range(stage.epochs)]
     try:
         if checkpoints is not None and (newest := checkpoints.newest()) is not None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "gradients"
 
@@ -56,6 +57,11 @@ def stored_mlp():
     return Stored("mlp", mlp)
 
 
+@jax.jit
+def gradient_of_one(loss_fn, params, example):
+    return jax.grad(lambda w: loss_fn(w, example)[0])(params)
+
+
 @pytest.fixture(scope="session")
 def by_loop():
     """The examples' gradients in float64, one `jax.grad` after another: leaves (n, …)."""
@@ -67,12 +73,10 @@ def by_loop():
                 return jnp.asarray(x, np.float64 if jnp.issubdtype(x.dtype, np.inexact) else None)
 
             params, data = jax.tree.map(wide, (params, data))
-            gradient = jax.jit(jax.grad(lambda w, batch: loss_fn(w, batch)[0]))
+            loss_fn = Partial(loss_fn)
             n = len(jax.tree.leaves(data)[0])
-            one_by_one = [
-                jax.device_get(gradient(params, jax.tree.map(lambda x: x[i : i + 1], data)))  # noqa: B023
-                for i in range(n)
-            ]
+            examples = [jax.tree.map(lambda x: x[i : i + 1], data) for i in range(n)]  # noqa: B023
+            one_by_one = [jax.device_get(gradient_of_one(loss_fn, params, e)) for e in examples]
             return jax.tree.map(lambda *leaves: np.stack(leaves), *one_by_one)
 
     return gradients

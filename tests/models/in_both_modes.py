@@ -22,34 +22,32 @@ class Regularized(nnx.Module):
 
 
 def filled(make):
-    """The model with numbers of no meaning, which is quicker than to initialise it."""
+    """The model with some numbers or other, which is quicker than to initialise it."""
     rng = np.random.default_rng(0)
+
+    def draw(leaf):
+        if leaf.ndim == 1:
+            return jnp.asarray(rng.random(leaf.shape), leaf.dtype)
+        return jnp.asarray(
+            rng.normal(size=leaf.shape) / np.prod(leaf.shape[:-1]) ** 0.5, leaf.dtype
+        )
+
     graphdef, state = nnx.split(nnx.eval_shape(make))
-    numbers = jax.tree.map(
-        lambda leaf: jnp.asarray(0.3 * rng.random(leaf.shape), leaf.dtype), nnx.as_pure(state)
-    )
-    return nnx.merge(graphdef, numbers)
+    return nnx.merge(graphdef, jax.tree.map(draw, nnx.as_pure(state)))
 
 
 def losses_of(model):
+    """Losses in training, in inference, and in inference after new parameters and state."""
     rng = np.random.default_rng(0)
     batch = {"image": jnp.asarray(rng.random((2, 4, 4, 3)), jnp.float32), "label": jnp.arange(2)}
+    evaluate = jax.jit(lambda loss_fn, params: loss_fn(params, batch))
     params, loss_fn = split(model, losses.cross_entropy)
     _, model_state, train_loss = split_train(model, losses.cross_entropy)
-
-    @jax.jit
-    def step(train_loss, params, model_state):
-        def mean_loss(params):
-            values, new_state = train_loss(params, model_state, batch, jax.random.key(1))
-            return jnp.mean(values), new_state
-
-        grads, new_state = jax.grad(mean_loss, has_aux=True)(params)
-        return jax.tree.map(lambda p, g: p - 0.01 * g, params, grads), new_state
-
-    params, model_state = step(train_loss, params, model_state)
-    before = loss_fn(params, batch)
-    params, loss_fn = split(merge(model, params, model_state), losses.cross_entropy)
-    return [*before.tolist(), *loss_fn(params, batch).tolist()]
+    trained, model_state = jax.jit(train_loss)(params, model_state, batch, jax.random.key(1))
+    before = evaluate(loss_fn, params)
+    changed = merge(model, jax.tree.map(lambda p: 0.9 * p, params), model_state)
+    after = evaluate(*reversed(split(changed, losses.cross_entropy)))
+    return [*trained.tolist(), *before.tolist(), *after.tolist()]
 
 
 results = {

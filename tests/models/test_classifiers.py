@@ -37,13 +37,13 @@ def test_feed_forward_is_three_affine_maps(slow, scrambled):
     np.testing.assert_allclose(scores, slow.dense(model.readout, hidden), rtol=1e-5, atol=1e-5)
 
 
-def test_feed_forward_takes_vectors_as_well():
-    model = FeedForward(in_channels=2, image_size=3, width=7, rngs=nnx.Rngs(0))
+def test_feed_forward_takes_vectors_as_well(scrambled):
+    model = scrambled(lambda: FeedForward(in_channels=2, image_size=3, width=7, rngs=nnx.Rngs(0)))
     x = jnp.asarray(images(3, 2), jnp.float32)
     np.testing.assert_array_equal(model(x.reshape(2, -1)), model(x))
 
 
-@pytest.mark.parametrize("size", [4, 7, 9])
+@pytest.mark.parametrize("size", [4, 9])
 def test_small_cnn_is_two_convolutions_and_three_affine_maps(size, slow, scrambled):
     options = {"num_classes": 3, "in_channels": 2, "image_size": size}
     model = scrambled(lambda: SmallCNN(rngs=nnx.Rngs(0), **options))
@@ -94,13 +94,13 @@ def test_small_cnn_parameters(channels, size, classes, count_parameters):
     assert count_parameters(make) == expected
 
 
-@pytest.mark.parametrize(
-    "model",
-    [FeedForward(image_size=8, rngs=nnx.Rngs(0)), SmallCNN(image_size=8, rngs=nnx.Rngs(0))],
-    ids=["FeedForward", "SmallCNN"],
-)
-def test_kernels_start_from_he_and_biases_at_zero(model):
-    for path, leaf in nnx.to_flat_state(nnx.as_pure(nnx.state(model))):
+@pytest.mark.parametrize("model_class", [FeedForward, SmallCNN])
+def test_kernels_start_from_he_and_biases_at_zero(model_class):
+    @jax.jit
+    def initial():
+        return nnx.as_pure(nnx.state(model_class(image_size=8, rngs=nnx.Rngs(0))))
+
+    for path, leaf in nnx.to_flat_state(initial()):
         if path[-1] == "bias":
             np.testing.assert_array_equal(leaf, 0)
         elif leaf.size > 10_000:
@@ -109,7 +109,7 @@ def test_kernels_start_from_he_and_biases_at_zero(model):
 
 def test_same_seed_same_model_other_seed_other_model():
     first, same, other = (
-        nnx.as_pure(nnx.state(FeedForward(image_size=4, width=8, rngs=nnx.Rngs(seed))))
+        nnx.as_pure(nnx.state(FeedForward(image_size=2, width=2, rngs=nnx.Rngs(seed))))
         for seed in (0, 0, 1)
     )
     jax.tree.map(np.testing.assert_array_equal, first, same)

@@ -169,7 +169,14 @@ def test_merge_takes_new_parameters_and_state():
     np.testing.assert_array_equal(merge(model, params).norm.mean[...], model.norm.mean[...])
 
 
-@pytest.mark.parametrize("make", [Normalized, lambda rngs: ResNet18(width=2, rngs=rngs)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        Normalized,
+        pytest.param(lambda rngs: ResNet18(width=2, rngs=rngs), marks=pytest.mark.slow),
+    ],
+    ids=["one layer", "ResNet18"],
+)
 def test_state_after_training_loss_is_that_of_the_model_in_training_mode(make, scrambled):
     model = scrambled(lambda: make(nnx.Rngs(0)))
     batch = dict(BATCH)
