@@ -53,29 +53,24 @@ def idx_folder(tmp_path):
     return folder
 
 
-def test_tour_writes_its_report(monkeypatch, tmp_path, capsys):
-    run_in_process(monkeypatch, *SMALL, "--out", tmp_path)
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+def test_tour_writes_its_report(monkeypatch, tmp_path, capsys, idx_folder):
+    out = tmp_path / "out"
+    run_in_process(
+        monkeypatch, *SMALL, "--data", "tiny", "--data-dir", idx_folder.parent, "--out", out
+    )
+    page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 3
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)  # nothing is fetched
     assert "SGD at TRSGD&#x27;s mean step" in page
-    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert results["settings"]["batch_size"] == 8
     assert len(results["runs"]["TRSGD"]["test_accuracy"]) == 2
     assert np.shape(results["landscape"]["SGD"]["values"]) == (4, 4)
     assert "jax" in results["environment"]["versions"]
     assert "test accuracy" in capsys.readouterr().out
-    files = sorted(path.name for path in tmp_path.iterdir())
+    files = sorted(path.name for path in out.iterdir())
     assert files == ["landscapes.png", "report.html", "results.json"]
     assert not plt.get_fignums()
-
-
-def test_tour_runs_on_idx_files(monkeypatch, tmp_path, idx_folder):
-    out = tmp_path / "out"
-    run_in_process(
-        monkeypatch, *SMALL, "--data", "tiny", "--data-dir", idx_folder.parent, "--out", out
-    )
-    assert (out / "report.html").exists()
 
 
 def failure(monkeypatch, capsys, *options):
@@ -126,6 +121,7 @@ def test_vectors_are_refused(monkeypatch, tmp_path, capsys):
     assert "vectors" in message
 
 
+@pytest.mark.slow
 def test_interrupted_tour_resumes(monkeypatch, tmp_path, capsys):
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     run_in_process(monkeypatch, *SMALL, "--out", straight)

@@ -34,7 +34,7 @@ class ResNet18(nnx.Module):
       >>> from flax import nnx
       >>> import jaxnoise as jn
       >>> model = jn.models.ResNet18(width=4, norm="group", rngs=nnx.Rngs(0))
-      >>> model(jnp.zeros((2, 32, 32, 3))).shape
+      >>> model(jnp.zeros((2, 8, 8, 3))).shape
       (2, 10)
     """
 

@@ -218,6 +218,13 @@ class TestDropout:
         np.testing.assert_array_equal(first, self.losses(1, state)[0])
         assert np.any(first != self.losses(2)[0])
 
+    def test_does_not_know_how_often_the_model_was_used(self):
+        used = Full(nnx.Rngs(7))
+        used(BATCH["image"])
+        _, _, train_loss = split_train(used, losses.cross_entropy)
+        result, _ = train_loss(self.params, self.model_state, BATCH, jax.random.key(1))
+        np.testing.assert_array_equal(result, self.losses(1)[0])
+
     def test_under_jit(self):
         key = jax.random.key(1)
         expected, _ = self.losses(1)
