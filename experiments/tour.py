@@ -38,6 +38,7 @@ from ._common import (
     main,
     mean_and_std,
     save_picture,
+    say,
     text_table,
     write_json,
 )
@@ -88,12 +89,13 @@ def run(config: Config) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
     dataset = jn.data.load(config.data, data_dir=config.data_dir)
     train, test = images_of(dataset, config)
-    folder = config.out / "checkpoints"
+    folder = config.out / "tour_checkpoints"
     if not config.resume:
         shutil.rmtree(folder, ignore_errors=True)
 
     # The same starts and the same order of examples for each optimizer, one per seed.
-    models = [model_for(train, seed) for seed in range(config.seeds)]
+    classes = int(max(train["label"].max(), test["label"].max())) + 1
+    models = [model_for(train["image"], classes, seed) for seed in range(config.seeds)]
     splits = [jn.models.split_train(model, jn.losses.cross_entropy) for model in models]
     params, model_state = jax.tree.map(
         lambda *leaves: jnp.stack(leaves), *((params, state) for params, state, _ in splits)
@@ -118,7 +120,10 @@ def run(config: Config) -> None:
             checkpoint_dir=folder / name.replace(" ", "_"),
         )
         histories[name] = fitted.history
-        solutions[name] = [at_seed(fitted.params, seed) for seed in range(config.seeds)]
+        solutions[name] = [
+            jax.tree.map(lambda x, seed=seed: x[seed], fitted.params)
+            for seed in range(config.seeds)
+        ]
         say(f"measuring the gradient noise of {name}")
         profiles[name] = [jn.gradients.noise_profile(loss_fn, w, train) for w in solutions[name]]
         rows[name] = measurements(fitted.history, profiles[name], learning_rate)
@@ -173,16 +178,16 @@ def images_of(dataset: jn.data.Dataset, config: Config) -> tuple[Any, Any]:
         image = part.get("image")
         if image is None or image.ndim != 4 or image.shape[1] != image.shape[2]:
             raise ValueError(f"--data {config.data}: the tour needs square images with labels")
-        if "label" not in part or not np.issubdtype(part["label"].dtype, np.integer):
+        label = part.get("label")
+        if label is None or not np.issubdtype(label.dtype, np.integer) or label.min() < 0:
             raise ValueError(f"--data {config.data}: the tour needs one class label per image")
         order = np.random.default_rng(0).permutation(len(image))[: config.max_examples]
         parts.append({key: jnp.asarray(part[key][order]) for key in ("image", "label")})
     return parts[0], parts[1]
 
 
-def model_for(train: Any, seed: int) -> nnx.Module:
-    _, size, _, channels = train["image"].shape
-    classes = int(train["label"].max()) + 1
+def model_for(images: jax.Array, classes: int, seed: int) -> nnx.Module:
+    _, size, _, channels = images.shape
     return jn.models.SmallCNN(
         num_classes=classes, in_channels=channels, image_size=size, rngs=nnx.Rngs(seed)
     )
@@ -203,10 +208,6 @@ def optimizers(config: Config) -> dict[str, tuple[float, Any]]:
             lambda lr: optax.sgd(lr, config.momentum),
         ),
     }
-
-
-def at_seed(params: Any, seed: int) -> Any:
-    return jax.tree.map(lambda x: x[seed], params)
 
 
 def measurements(history: jn.training.History, profiles: list, learning_rate: float) -> dict:
@@ -308,10 +309,6 @@ def landscapes(grids: dict[str, jn.landscape.LossGrid]) -> Figure:
         below = figure.add_subplot(2, len(grids), len(grids) + column)
         jn.plotting.contour(grid, below, vmin=low, vmax=high)
     return figure
-
-
-def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the experiments share: command line, run folder, report."""
 
 from ._command_line import main as main
+from ._command_line import say as say
 from ._environment import environment as environment
 from ._report import Report as Report
 from ._report import mean_and_std as mean_and_std

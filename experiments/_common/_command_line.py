@@ -24,3 +24,8 @@ def main(run: Callable[[Config], None], config: type[Config]) -> None:
         sys.exit(f"error: {line or type(error).__name__}")
     except KeyboardInterrupt:
         sys.exit("interrupted")
+
+
+def say(message: str) -> None:
+    """Tells on standard error what is being done."""
+    print(message, file=sys.stderr, flush=True)

@@ -81,9 +81,10 @@ def check_loss(loss, augment, state, keys, data, batch_size, replicas) -> Replic
         params, model_state, keys = jax.tree.map(lambda x: x[0], (params, model_state, keys))
 
     def one_batch(params, model_state, batch, key):
+        augment_key, loss_key = jax.random.split(key)
         if augment is not None:
-            batch = augment(key, batch)
-        metrics, new_state = loss(params, model_state, batch, key)
+            batch = augment(augment_key, batch)
+        metrics, new_state = loss(params, model_state, batch, loss_key)
         return named(metrics), new_state
 
     args = (params, model_state, batch, keys)

@@ -420,3 +420,17 @@ def test_keys_of_other_kinds(regression, fit):
     args = (regression.train_loss, regression.params, (), SGD, regression.data)
     first, second = (fit(key, *args, regression.stages[0]) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
+
+
+@pytest.mark.parametrize("options", [{}, {"replicas": 2}], ids=["one run", "replicas"])
+def test_no_key_is_used_twice(options, classification, fit):
+    model = classification.network(nnx.Rngs(0))
+    params, model_state, train_loss = jn.models.split_train(model, jn.losses.cross_entropy)
+    tx = optax.chain(SGD, jn.transforms.uniform_iterate(jax.random.key(1), period=2))
+
+    def augment(key, batch):
+        return batch | {"image": batch["image"] + jax.random.normal(key, batch["image"].shape)}
+
+    with jax.debug_key_reuse(True):
+        args = (params, model_state, tx, classification.train, classification.stages[0])
+        fit(jax.random.key(0), train_loss, *args, augment=augment, **options)

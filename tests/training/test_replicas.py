@@ -124,3 +124,33 @@ def test_each_replica_has_an_optimizer_key_of_its_own(regression, fit, assert_sa
     for index, key in enumerate(jax.random.split(KEY, 2)):
         alone = run(key, jax.random.fold_in(optimizer_key, index))
         assert_same_run(replica(together, index), alone)
+
+
+@pytest.mark.parametrize(
+    ("backend", "convolves", "mode"),
+    [("cpu", False, "map"), ("cpu", True, "map"), ("gpu", False, "vmap"), ("gpu", True, "map")],
+)
+def test_replicas_go_side_by_side_on_accelerators_unless_there_are_convolutions(
+    backend, convolves, mode, monkeypatch, fit
+):
+    class Stop(Exception):
+        pass
+
+    def run_epoch(*args, mode, **options):
+        modes.append(mode)
+        raise Stop
+
+    def train_loss(params, model_state, batch, key):
+        if convolves:
+            batch = jn.models.convolution(
+                batch, jnp.ones((1, 1, 1, 1)), (1, 1), "SAME", dimension_numbers=layout
+            )
+        return jnp.sum(params * batch, axis=(1, 2, 3)), model_state
+
+    modes, layout = [], ("NHWC", "HWIO", "NHWC")
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(jn.training._fit, "run_epoch", run_epoch)
+    stage = jn.schedules.NoiseStage(1, 0.1, 2)
+    with pytest.raises(Stop):
+        fit(KEY, train_loss, jnp.ones(()), (), TX, np.ones((4, 5, 5, 1)), stage, replicas=2)
+    assert modes == [mode]
