@@ -8,9 +8,9 @@ scale, and draws the landscapes around two solutions (Lu & Tong 2019).
     python -m experiments.tour                                    # real handwritten digits, offline
     python -m experiments.tour --data mnist --data-dir FOLDER     # MNIST from its four .gz files
 
-Time: about a minute on two CPU cores for the digits. Expect test accuracies within one standard
-deviation of one another: at a learning rate at which SGD works, much of what TRSGD changes is the
-mean step, which is what the third run is for.
+Time: about a minute on two CPU cores for the digits, several for MNIST. Expect test accuracies of
+about 0.97 on the digits from all three. At a learning rate at which SGD works, TRSGD lands close to
+SGD at TRSGD's mean step, which is what the third run is for.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def measurements(history: jn.training.History, profiles: list, learning_rate: fl
 def summary(rows: dict[str, dict]) -> tuple[list[str], list[list[str]]]:
     header = [
         "optimizer", "learning rate", "train loss", "test accuracy", "noise scale", "tr Σ",
-        "p_τ, τ=1e-4", "M_τ, τ=1e-4",
+        "p_τ, τ=1e-4", "M_τ, τ=1e-4", "training time",
     ]  # fmt: skip
     column = THRESHOLDS.index(1e-4)
     table = [
@@ -243,6 +243,7 @@ def summary(rows: dict[str, dict]) -> tuple[list[str], list[list[str]]]:
             mean_and_std(row["covariance_trace"]),
             mean_and_std([p[column] for p in row["vanishing_fraction"]]),
             mean_and_std([m[column] for m in row["tail_mean"]]),
+            f"{row['training_seconds']:.0f} s",
         ]
         for name, row in rows.items()
     ]

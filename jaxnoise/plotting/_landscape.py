@@ -54,7 +54,8 @@ def surface(
     levels = np.linspace(low, high, 15)[1:-1]
     ax.contour(alphas, betas, values, levels, zdir="z", offset=floor, linewidths=0.8, **colors)
     ax.set_zticks(_round_values(low, high))
-    ax.set(xlabel="α", ylabel="β", zlabel=metric, zlim=(floor, high))
+    ax.set(xlabel="α", ylabel="β", zlim=(floor, high))
+    ax.set_zlabel(metric, labelpad=12)
     ax.view_init(elev=28, azim=-60)
     return ax
 

@@ -7,7 +7,6 @@ import math
 import numbers
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import optax
 
@@ -18,7 +17,7 @@ class NoiseStage:
 
     Attributes:
       epochs: passes over the data, at least 1.
-      learning_rate: step size; a number, or an array where it is swept.
+      learning_rate: step size.
       batch_size: examples per step, at least 1.
 
     Example:
@@ -28,7 +27,7 @@ class NoiseStage:
     """
 
     epochs: int
-    learning_rate: float | jax.Array
+    learning_rate: float
     batch_size: int
 
     def __post_init__(self):
