@@ -40,7 +40,7 @@ def conv(
     )
 
 
-def normalization(norm: Norm, features: int, *, rngs: nnx.Rngs) -> nnx.Module:
+def normalization(norm: Norm, features: int, *, rngs: nnx.Rngs) -> Callable:
     """The normalisation layer called `norm`, with the constants of PyTorch's defaults."""
     if norm == "batch":
         return nnx.BatchNorm(features, momentum=0.9, epsilon=1e-5, rngs=rngs)
@@ -49,15 +49,8 @@ def normalization(norm: Norm, features: int, *, rngs: nnx.Rngs) -> nnx.Module:
     if norm == "instance":
         return nnx.InstanceNorm(features, epsilon=1e-5, rngs=rngs)
     if norm == "none":
-        return Identity()
+        return nnx.identity
     raise ValueError(f"norm must be 'batch', 'group', 'instance' or 'none', got {norm!r}")
-
-
-class Identity(nnx.Module):
-    """Hands its input on."""
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return x
 
 
 def halve(x: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ._blocks import Identity, Norm, conv, normalization
+from ._blocks import Norm, conv, normalization
 
 _fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -92,7 +92,7 @@ class _BasicBlock(nnx.Module):
         self.conv2 = convolve(out_features, (3, 3), 1)
         self.norm2 = normalization(norm, out_features, rngs=rngs)
         if strides == 1 and in_features == out_features:
-            self.shortcut = Identity()
+            self.shortcut = nnx.identity
         else:
             self.shortcut = nnx.Sequential(
                 convolve(in_features, (1, 1), strides),

@@ -162,7 +162,7 @@ class TrainLoss:
     def _reseeded(self, key: jax.Array) -> Any:
         """The random state with every stream's key drawn anew and its counter at zero."""
         leaves, structure = jax.tree.flatten(self.rng_state)
-        keys = iter(jax.random.split(key, len(leaves)) if leaves else ())
+        keys = jax.random.split(key, len(leaves))
         is_key = [jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
         fresh = [
             new if typed else jnp.zeros_like(leaf)
