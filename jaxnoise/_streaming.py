@@ -111,15 +111,15 @@ def has_convolutions(function: Callable, *args: Any) -> bool:
     With a convolution in it, a program is better mapped over parameters one after another: under
     `vmap` each becomes a grouped convolution, which is several times slower.
     """
-    return _contains(jax.make_jaxpr(function)(*args).jaxpr, "conv_general_dilated")
+    return _has_convolutions(jax.make_jaxpr(function)(*args).jaxpr)
 
 
-def _contains(jaxpr: Any, primitive: str) -> bool:
+def _has_convolutions(jaxpr: Any) -> bool:
     for equation in jaxpr.eqns:
-        if equation.primitive.name == primitive:
+        if equation.primitive.name in ("conv_general_dilated", "convolution_map"):
             return True
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
-            if _is_jaxpr(inner) and _contains(getattr(inner, "jaxpr", inner), primitive):
+            if _is_jaxpr(inner) and _has_convolutions(getattr(inner, "jaxpr", inner)):
                 return True
     return False
 

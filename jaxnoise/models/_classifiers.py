@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 from flax import nnx
+from jax.typing import DTypeLike
 
-from ._blocks import conv, halve
+from ._blocks import conv, halve, he_fan_in
 
 
 class FeedForward(nnx.Module):
@@ -21,6 +24,7 @@ class FeedForward(nnx.Module):
       in_channels: channels of the images.
       image_size: height and width of the images, pixels.
       width: units of each hidden layer.
+      dtype: dtype of the computation; None is that of inputs and parameters (float32) together.
       rngs: source of the initial kernels.
 
     Example:
@@ -39,13 +43,13 @@ class FeedForward(nnx.Module):
         in_channels: int = 3,
         image_size: int = 32,
         width: int = 256,
+        dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        init = nnx.initializers.he_normal()
-        inputs = in_channels * image_size**2
-        self.dense1 = nnx.Linear(inputs, width, kernel_init=init, rngs=rngs)
-        self.dense2 = nnx.Linear(width, width, kernel_init=init, rngs=rngs)
-        self.readout = nnx.Linear(width, num_classes, kernel_init=init, rngs=rngs)
+        dense = partial(nnx.Linear, kernel_init=he_fan_in, dtype=dtype, rngs=rngs)
+        self.dense1 = dense(in_channels * image_size**2, width)
+        self.dense2 = dense(width, width)
+        self.readout = dense(width, num_classes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps images (B, H, W, C), or vectors of as many numbers, to scores (B, num_classes)."""
@@ -67,6 +71,7 @@ class SmallCNN(nnx.Module):
       num_classes: number of scores per example.
       in_channels: channels of the images.
       image_size: height and width of the images, pixels; at least 4.
+      dtype: dtype of the computation; None is that of inputs and parameters (float32) together.
       rngs: source of the initial kernels.
 
     Example:
@@ -84,17 +89,18 @@ class SmallCNN(nnx.Module):
         num_classes: int = 10,
         in_channels: int = 3,
         image_size: int = 32,
+        dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         if image_size < 4:
             raise ValueError(f"image_size must be at least 4 to be halved twice, got {image_size}")
-        init = nnx.initializers.he_normal()
-        self.conv1 = conv(in_channels, 64, (5, 5), rngs=rngs)
-        self.conv2 = conv(64, 64, (5, 5), rngs=rngs)
+        dense = partial(nnx.Linear, kernel_init=he_fan_in, dtype=dtype, rngs=rngs)
+        self.conv1 = conv(in_channels, 64, (5, 5), dtype=dtype, rngs=rngs)
+        self.conv2 = conv(64, 64, (5, 5), dtype=dtype, rngs=rngs)
         flat = 64 * (image_size // 4) ** 2
-        self.dense1 = nnx.Linear(flat, 384, kernel_init=init, rngs=rngs)
-        self.dense2 = nnx.Linear(384, 192, kernel_init=init, rngs=rngs)
-        self.readout = nnx.Linear(192, num_classes, kernel_init=init, rngs=rngs)
+        self.dense1 = dense(flat, 384)
+        self.dense2 = dense(384, 192)
+        self.readout = dense(192, num_classes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps images (B, H, W, C) to scores (B, num_classes)."""

@@ -102,7 +102,7 @@ def _epoch(train_loss, augment, data, optimizer, batch_size, state, key):
         (loss, (means, model_state)), grads = grad_fn(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=loss)
         params = optax.apply_updates(state.params, updates)
-        finite = state.finite & jnp.isfinite(loss) & all_finite(params)
+        finite = state.finite & jnp.isfinite(loss) & all_finite(updates)
         new = TrainState(params, model_state, opt_state, state.step + 1, finite)
         kept = jax.tree.map(functools.partial(_select, finite), new, state)
         return kept._replace(finite=finite), means

@@ -7,22 +7,40 @@ import pytest
 from flax import nnx
 
 
-def slow_conv(layer: nnx.Conv, x: np.ndarray, stride: int = 1) -> np.ndarray:
-    """kernel//2 zeros on every side, as `torch.nn.Conv2d(padding=kernel//2)`."""
+def slow_conv(layer, x, stride=1, padding=None, mode="constant"):
+    """`padding`, or kernel//2, pixels on every side, as `torch.nn.Conv2d` or `Conv3d`."""
     kernel = np.asarray(layer.kernel[...], np.float64)
-    height, width = kernel.shape[0] // 2, kernel.shape[1] // 2
-    padded = np.pad(x, [(0, 0), (height, height), (width, width), (0, 0)])
-    rows = (padded.shape[1] - kernel.shape[0]) // stride + 1
-    columns = (padded.shape[2] - kernel.shape[1]) // stride + 1
-    y = np.zeros((len(x), rows, columns, kernel.shape[-1]))
-    for i, j in np.ndindex(rows, columns):
-        window = padded[
-            :,
-            i * stride : i * stride + kernel.shape[0],
-            j * stride : j * stride + kernel.shape[1],
-        ]
-        y[:, i, j] = np.tensordot(window, kernel, axes=3)
+    sizes = kernel.shape[:-2]
+    margins = [size // 2 if padding is None else padding for size in sizes]
+    padded = np.pad(x, [(0, 0), *[(margin, margin) for margin in margins], (0, 0)], mode)
+    y = slide(padded, kernel, stride)
     return y if layer.bias is None else y + np.asarray(layer.bias[...])
+
+
+def slow_double(layer, x):
+    """Every pixel adds its multiple of the mirrored kernel to the pixels around it."""
+    kernel = np.asarray(layer.kernel[...], np.float64)
+    axes = range(1, x.ndim - 1)
+    for axis in axes:  # zeros between the pixels
+        x = np.insert(x, range(1, x.shape[axis]), 0, axis=axis)
+    low = [size // 2 for size in kernel.shape[:-2]]
+    high = [(size + 1) // 2 for size in kernel.shape[:-2]]
+    x = np.pad(x, [(0, 0), *zip(low, high, strict=True), (0, 0)])
+    y = slide(x, kernel)
+    return y if layer.bias is None else y + np.asarray(layer.bias[...])
+
+
+def slide(padded, kernel, stride=1):
+    """The sum of products of the kernel and the window under it, at each place of the window."""
+    sizes = kernel.shape[:-2]
+    sides = padded.shape[1:-1]
+    grid = [(side - size) // stride + 1 for side, size in zip(sides, sizes, strict=True)]
+    y = np.zeros((len(padded), *grid, kernel.shape[-1]))
+    for place in np.ndindex(*grid):
+        window = [slice(i * stride, i * stride + k) for i, k in zip(place, sizes, strict=True)]
+        window = padded[(slice(None), *window)]
+        y[(slice(None), *place)] = np.tensordot(window, kernel, axes=kernel.ndim - 1)
+    return y
 
 
 def slow_dense(layer: nnx.Linear, x: np.ndarray) -> np.ndarray:
@@ -31,6 +49,7 @@ def slow_dense(layer: nnx.Linear, x: np.ndarray) -> np.ndarray:
 
 class Slow:
     conv = staticmethod(slow_conv)
+    double = staticmethod(slow_double)
     dense = staticmethod(slow_dense)
 
 
@@ -39,28 +58,34 @@ def slow():
     return Slow
 
 
-@pytest.fixture
-def scrambled():
+def fill(make, *, seed=0, dtype=None):
     """The model that `make()` gives, with random numbers for all its arrays, so that each matters.
 
-    Nothing is initialised, which would take longer than the tests themselves.
+    Nothing is initialised, which would take longer than the tests themselves. NumPy draws in
+    double precision, so that the numbers are the same in each `dtype`, up to its rounding; None
+    keeps the dtype that the model gives an array.
     """
+    rng = np.random.default_rng(seed)
 
-    def fill(make):
-        rng = np.random.default_rng(0)
+    def draw(path, leaf):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.key(seed)
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jnp.zeros(leaf.shape, leaf.dtype)
+        values = rng.normal(size=leaf.shape)
+        if path[-1] == "var":
+            values = np.exp(0.5 * values)
+        elif path[-1] == "kernel":
+            values *= np.sqrt(2 / np.prod(leaf.shape[:-1]))
+        return jnp.asarray(values, leaf.dtype if dtype is None else dtype)
 
-        def draw(path, leaf):
-            values = rng.normal(size=leaf.shape)
-            if path[-1] == "var":
-                values = np.exp(0.5 * values)
-            elif path[-1] == "kernel":
-                values *= np.sqrt(2 / np.prod(leaf.shape[:-1]))
-            return jnp.asarray(values, leaf.dtype)
+    graphdef, state = nnx.split(nnx.eval_shape(make))
+    flat = {path: draw(path, leaf) for path, leaf in nnx.to_flat_state(nnx.as_pure(state))}
+    return nnx.merge(graphdef, nnx.from_flat_state(flat))
 
-        graphdef, state = nnx.split(nnx.eval_shape(make))
-        flat = {path: draw(path, leaf) for path, leaf in nnx.to_flat_state(nnx.as_pure(state))}
-        return nnx.merge(graphdef, nnx.from_flat_state(flat))
 
+@pytest.fixture
+def scrambled():
     return fill
 
 

@@ -8,7 +8,20 @@ import numpy as np
 from flax import nnx
 
 from jaxnoise import losses
-from jaxnoise.models import FeedForward, ResNet18, SmallCNN, merge, split, split_train
+from jaxnoise.models import (
+    FeedForward,
+    NucleiUNet,
+    PatchDiscriminator,
+    Pix2PixGenerator,
+    ResNet18,
+    ResNetGenerator,
+    SmallCNN,
+    UNet,
+    WideResNet,
+    merge,
+    split,
+    split_train,
+)
 
 
 class Regularized(nnx.Module):
@@ -26,6 +39,10 @@ def filled(make):
     rng = np.random.default_rng(0)
 
     def draw(leaf):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.key(0)
+        if leaf.ndim == 0:  # the count of a stream of keys
+            return jnp.zeros((), leaf.dtype)
         if leaf.ndim == 1:
             return jnp.asarray(rng.random(leaf.shape), leaf.dtype)
         return jnp.asarray(
@@ -36,7 +53,21 @@ def filled(make):
     return nnx.merge(graphdef, jax.tree.map(draw, nnx.as_pure(state)))
 
 
-def losses_of(model, training_only=False):
+def squares(outputs, batch):
+    return jnp.mean(outputs**2, axis=range(1, outputs.ndim))
+
+
+def training_losses(network, *shape, example_loss=squares, **options):
+    """Losses of two random examples in training, batch statistics and dropout included."""
+    model = filled(lambda: network(rngs=nnx.Rngs(0), **options))
+    image = np.random.default_rng(0).normal(size=(2, *shape))
+    batch = {"image": jnp.asarray(image, jnp.float32), "label": jnp.arange(2)}
+    params, model_state, train_loss = split_train(model, example_loss)
+    trained, _ = jax.jit(train_loss)(params, model_state, batch, jax.random.key(1))
+    return trained.tolist()
+
+
+def losses_of(model):
     """Losses in training, in inference, and in inference after new parameters and state."""
     rng = np.random.default_rng(0)
     batch = {"image": jnp.asarray(rng.random((2, 4, 4, 3)), jnp.float32), "label": jnp.arange(2)}
@@ -44,8 +75,6 @@ def losses_of(model, training_only=False):
     params, loss_fn = split(model, losses.cross_entropy)
     _, model_state, train_loss = split_train(model, losses.cross_entropy)
     trained, model_state = jax.jit(train_loss)(params, model_state, batch, jax.random.key(1))
-    if training_only:
-        return trained.tolist()
     before = evaluate(loss_fn, params)
     changed = merge(model, jax.tree.map(lambda p: 0.9 * p, params), model_state)
     after = evaluate(*reversed(split(changed, losses.cross_entropy)))
@@ -55,8 +84,16 @@ def losses_of(model, training_only=False):
 results = {
     "FeedForward": losses_of(FeedForward(image_size=4, width=4, rngs=nnx.Rngs(0))),
     "SmallCNN": losses_of(filled(lambda: SmallCNN(image_size=4, rngs=nnx.Rngs(0)))),
-    "ResNet18": losses_of(filled(lambda: ResNet18(width=2, rngs=nnx.Rngs(0))), training_only=True),
     "Regularized": losses_of(Regularized(nnx.Rngs(0))),
+    "ResNet18": training_losses(ResNet18, 4, 4, 3, example_loss=losses.cross_entropy, width=2),
+    "WideResNet": training_losses(
+        WideResNet, 4, 4, 3, example_loss=losses.cross_entropy, depth=10, width=1
+    ),
+    "UNet": training_losses(UNet, 4, 4, 1, width=2, levels=1, norm="batch"),
+    "NucleiUNet": training_losses(NucleiUNet, 2, 2, 2, 1, width=2, levels=1),
+    "Pix2PixGenerator": training_losses(Pix2PixGenerator, 64, 64, 3, width=1, levels=6),
+    "ResNetGenerator": training_losses(ResNetGenerator, 8, 8, 3, width=2, blocks=1),
+    "PatchDiscriminator": training_losses(PatchDiscriminator, 8, 8, 3, width=2, layers=1),
 }
 if __name__ == "__main__":
     print(json.dumps({"graph mode": nnx.set_graph_mode.current_value(), "losses": results}))

@@ -1,4 +1,4 @@
-"""The two plain classifiers against NumPy, and their numbers of parameters."""
+"""The two plain classifiers against NumPy, their numbers of parameters, every one's dtype."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxnoise.models import FeedForward, SmallCNN
+from jaxnoise.models import (
+    DenseNet121,
+    FeedForward,
+    ResNet18,
+    ResNet101,
+    SmallCNN,
+    WideResNet,
+)
 
 
 def images(size, channels, batch=2):
@@ -27,7 +34,7 @@ def halve(x):
 
 
 def test_feed_forward_is_three_affine_maps(slow, scrambled):
-    options = {"num_classes": 5, "in_channels": 2, "image_size": 3, "width": 7}
+    options: dict = {"num_classes": 5, "in_channels": 2, "image_size": 3, "width": 7}
     model = scrambled(lambda: FeedForward(rngs=nnx.Rngs(0), **options))
     x = images(3, 2)
     hidden = relu(slow.dense(model.dense1, x.reshape(2, -1)))
@@ -114,3 +121,40 @@ def test_same_seed_same_model_other_seed_other_model():
     )
     jax.tree.map(np.testing.assert_array_equal, first, same)
     assert np.all(first["dense1"]["kernel"] != other["dense1"]["kernel"])
+
+
+@pytest.mark.parametrize(
+    ("model_class", "options"),
+    [
+        (FeedForward, {"image_size": 8}),
+        (SmallCNN, {"image_size": 8}),
+        (ResNet18, {"stem": "imagenet", "norm": "group"}),
+        (ResNet101, {"norm": "none"}),
+        (WideResNet, {"depth": 10, "norm": "group"}),
+        (DenseNet121, {}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_dtype_is_that_of_every_layer_but_of_no_parameter(model_class, options):
+    model = nnx.eval_shape(lambda: model_class(dtype=jnp.bfloat16, rngs=nnx.Rngs(0), **options))
+    layers = [vars(layer) for _, layer in nnx.iter_modules(model)]
+    assert {layer["dtype"] for layer in layers if "dtype" in layer} == {jnp.bfloat16}
+    graphdef, state = nnx.split(model)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {jnp.dtype("float32")}
+    x = jax.ShapeDtypeStruct((2, 8, 8, 3), "float32")
+    scores = jax.eval_shape(lambda state, x: nnx.merge(graphdef, state)(x), state, x)
+    assert scores.shape == (2, 10)
+    assert scores.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("model_class", [FeedForward, SmallCNN])
+def test_bfloat16_scores_are_near_those_of_float32(model_class, scrambled):
+    exact, rounded = (
+        scrambled(lambda dtype=dtype: model_class(image_size=8, dtype=dtype, rngs=nnx.Rngs(0)))
+        for dtype in (None, jnp.bfloat16)
+    )
+    x = jnp.asarray(images(8, 3), jnp.float32)
+    expected = exact(x)
+    assert expected.dtype == jnp.float32
+    error = jnp.abs(rounded(x).astype(jnp.float32) - expected).max()
+    assert 0 < error < 0.05 * jnp.abs(expected).max()

@@ -1,0 +1,1 @@
+"""How fast jaxnoise is, and how fast its peers are."""

@@ -1,0 +1,137 @@
+"""Measures contestants in turn, in one process, and keeps what came out."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments._common import environment, say, text_table, write_json
+
+RESULTS = Path(__file__).parent / "results"
+
+# Threads of the contestant before go on spinning for a while.
+_PAUSE = 0.3
+
+Contestant = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Race:
+    """Contestants that do the same work, by name.
+
+    A contestant runs once per call and returns when its work is done; `work` says how many units
+    (steps, layers) a call of each comprises, so that times are per unit.
+    """
+
+    case: str
+    contestants: dict[str, Contestant]
+    work: dict[str, int]
+    peer: str
+    target: float | None = None
+
+
+def run(race: Race, repetitions: int) -> dict[str, Any]:
+    """Times per unit of work (ms), and their ratios to the peer's, of alternating runs.
+
+    The ratio of a contestant is the median over rounds of its time over the peer's in the same
+    round; its spread is the interquartile range. Every contestant runs twice before.
+    """
+    for contestant in race.contestants.values():
+        contestant()
+    memory = {name: _peak_memory(contestant) for name, contestant in race.contestants.items()}
+    times: dict[str, list[float]] = {name: [] for name in race.contestants}
+    for _ in range(repetitions):
+        for name, contestant in race.contestants.items():
+            time.sleep(_PAUSE)
+            start = time.perf_counter()
+            contestant()
+            times[name].append(1e3 * (time.perf_counter() - start) / race.work[name])
+    rows = {}
+    for name, own in times.items():
+        ratios = [a / b for a, b in zip(own, times[race.peer], strict=True)]
+        low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        rows[name] = {
+            "milliseconds": statistics.median(own),
+            "times": own,
+            "ratio": statistics.median(ratios),
+            "ratio_quartiles": [low, high],
+            "peak_memory_mb": memory[name],
+        }
+    return {"case": race.case, "peer": race.peer, "target": race.target, "contestants": rows}
+
+
+def compare(name: str, races: Iterable[Race], repetitions: int, out: Path) -> None:
+    """Runs the races, prints a table and writes `out`/<name>-<device>.json."""
+    results = []
+    for race in races:
+        say(f"{race.case}: {', '.join(race.contestants)}")
+        results.append(run(race, repetitions))
+        print(table(results[-1:]), flush=True)
+    where = environment()
+    for package in ("torch",):
+        try:
+            where["versions"][package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            where["versions"][package] = None
+    device = re.sub(r"[^a-z0-9]+", "-", _device_name(where).lower()).strip("-")
+    path = out / f"{name}-{device}.json"
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"benchmark": name, "environment": where, "results": results})
+    print(f"\n{table(results)}\n\n{path}")
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """One line per contestant: time, ratio to the peer's and its quartiles, memory, target."""
+    rows = []
+    for result in results:
+        for name, row in result["contestants"].items():
+            low, high = row["ratio_quartiles"]
+            is_peer = name == result["peer"]
+            memory = row["peak_memory_mb"]
+            rows.append(
+                (
+                    result["case"],
+                    name,
+                    f"{row['milliseconds']:.3g}",
+                    "peer" if is_peer else f"{row['ratio']:.2f} ({low:.2f}–{high:.2f})",
+                    "" if memory is None else f"{memory:.0f}",
+                )
+            )
+    return text_table(("case", "contestant", "ms", "time / peer's", "peak MB"), rows)
+
+
+def _device_name(where: dict[str, Any]) -> str:
+    device = jax.devices()[0]
+    return where["processor"] if device.platform == "cpu" else device.device_kind
+
+
+def _peak_memory(contestant: Contestant) -> float | None:
+    """Growth of the process's memory during one call (MB), where the system tells; on GPU JAX's."""
+    if jax.default_backend() != "cpu":
+        contestant()
+        stats = jax.devices()[0].memory_stats() or {}
+        return stats.get("peak_bytes_in_use", 0) / 1e6 or None
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # gives back what is free
+        before = _memory("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+        contestant()
+        return max(0.0, _memory("VmHWM") - before)
+    except OSError:
+        return None
+
+
+def _memory(entry: str) -> float:
+    line = re.search(rf"{entry}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    if line is None:
+        raise OSError(f"no {entry}")
+    return int(line[1]) / 1e3

@@ -1,0 +1,199 @@
+"""The three maps in the forms that XLA:CPU runs fast, inside loops as outside.
+
+XLA's CPU backend is fast at matrix products everywhere, and at convolutions only in the layout of a
+forward pass with large maps; gradients in their own layouts run 10–70 times slower in loops. So
+every map is either a matrix product over patches, a convolution in the forward layout, or, for
+dense 3×3 kernels with many channels, Winograd's algorithm, which is matrix products, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from . import _winograd, _xla
+from ._interleave import interleave
+from ._window import Window
+
+# Where a matrix product over patches beats the other ways: on maps of up to so many positions, with
+# up to so many rows, or where the patches take up to so many times the images' memory.
+_SMALL_MAP, _FEW_ROWS, _FEW_PATCHES = 16, 256, 4
+# From so many channels on, a 2-D convolution is faster as 1-D ones.
+_MANY_CHANNELS = 16
+
+
+def output(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
+    """Outputs (N, …, O) of images (N, …, C) and a kernel (…, C, O)."""
+    if _suits_patches(window, x.shape[0]):
+        y = _matmul(_patches(x, window), kernel.reshape(-1, kernel.shape[-1]), window)
+        return y.reshape(x.shape[0], *window.positions, kernel.shape[-1])
+    if _winograd.suits(window, x.dtype, *kernel.shape[-2:]):
+        return _winograd.output(x, kernel, window)
+    if _suits_slices(window, x.shape[-1]):
+        return _output_of_slices(x, kernel, window)
+    return _xla.output(x, kernel, window)
+
+
+def input(y: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
+    """Images (N, …, C) that outputs (N, …, O) and a kernel (…, C, O) give."""
+    if not window.is_dense or _suits_patches(window, y.shape[0]):
+        columns = _matmul(
+            y.reshape(-1, y.shape[-1]), kernel.reshape(-1, kernel.shape[-1]).T, window
+        )
+        return _sum_patches(columns.reshape(*y.shape[:-1], -1), window)
+    if _winograd.suits(window, y.dtype, *kernel.shape[-2:]):
+        return _winograd.input(y, kernel, window)
+    flipped = jnp.flip(kernel, range(len(window.kernel))).swapaxes(-1, -2)
+    return output(y, flipped, window.adjoint())
+
+
+def kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
+    """Kernel (…, C, O) that images (N, …, C) and outputs (N, …, O) give."""
+    few_rows = x.shape[0] * window.num_positions < _FEW_ROWS // 2
+    if not few_rows and _winograd.suits(window, x.dtype, x.shape[-1], y.shape[-1]):
+        return _winograd.kernel(x, y, window)
+    if not window.is_dense or _suits_patches(window, x.shape[0]):
+        k = _matmul(_patches(x, window).T, y.reshape(-1, y.shape[-1]), window)
+        return k.reshape(*window.kernel, x.shape[-1], y.shape[-1])
+    if len(window.size) > 2:
+        return _kernel_of_slices(x, y, window)
+    return _forward_kernel(x, y, window)
+
+
+def each(one: Callable, a: jax.Array, b: jax.Array) -> jax.Array:
+    """One of the maps for each of a group of operands, one after another.
+
+    Under `vmap` XLA's convolutions would become grouped ones, which are slow.
+    """
+    return lax.map(lambda operands: one(*operands), (a, b))
+
+
+def _suits_patches(window: Window, examples: int) -> bool:
+    positions = window.num_positions
+    return (
+        positions <= _SMALL_MAP
+        or examples * positions < _FEW_ROWS
+        or positions * window.num_offsets <= _FEW_PATCHES * math.prod(window.size)
+    )
+
+
+def _suits_slices(window: Window, channels: int) -> bool:
+    spatial = len(window.size)
+    return window.is_dense and (spatial > 2 or (spatial == 2 and channels >= _MANY_CHANNELS))
+
+
+def _output_of_slices(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
+    """Every slice along the first axis by all of the kernel's slices, then sums of shifted results.
+
+    XLA's convolutions of one dimension less, with more features, are several times faster.
+    """
+    (offsets, *_), (step, *_), (positions, *_) = window.kernel, window.dilation, window.positions
+    x = _padded(x, window.padding[:1])
+    stacked = jnp.moveaxis(kernel, 0, -2)
+    stacked = stacked.reshape(*stacked.shape[:-2], -1)
+    y = output(x.reshape(-1, *x.shape[2:]), stacked, window.without_first_axis())
+    y = y.reshape(*x.shape[:2], *y.shape[1:-1], offsets, -1)
+    shifted = [
+        lax.slice_in_dim(y[..., i, :], i * step, i * step + positions, axis=1)
+        for i in range(offsets)
+    ]
+    return sum(shifted[1:], shifted[0])
+
+
+def _kernel_of_slices(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
+    """The kernel's slices along the first axis as more channels in one dimension less.
+
+    The images are turned before they are shifted, which costs a copy each, not a transposition.
+    """
+    (offsets, *_), (step, *_), (positions, *_) = window.kernel, window.dilation, window.positions
+    rest, axes = window.without_first_axis(), range(2, len(window.size) + 1)
+    turned = _padded(x, window.padding[:1]).transpose(-1, *axes, 0, 1)
+    turned = lax.optimization_barrier(turned)
+    shifted = [
+        lax.slice_in_dim(turned, i * step, i * step + positions, axis=-1) for i in range(offsets)
+    ]
+    images = lax.collapse(jnp.concatenate(shifted), turned.ndim - 2)
+    outputs = lax.collapse(y.transpose(*axes, 0, 1, -1), len(axes), len(axes) + 2)
+    k = _xla.output(images, outputs, _turned(rest))
+    k = k.reshape(offsets, x.shape[-1], *k.shape[1:])
+    return k.transpose(0, *axes, 1, -1)
+
+
+def _forward_kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
+    """A forward convolution with channels for examples and examples for channels."""
+    axes = range(1, len(window.size) + 1)
+    k = _xla.output(x.transpose(-1, *axes, 0), y.transpose(*axes, 0, -1), _turned(window))
+    return k.transpose(*axes, 0, -1)
+
+
+def _turned(window: Window) -> Window:
+    """The window by which the outputs, as a kernel, take the images to the kernel."""
+    sizes = zip(window.size, window.reach, window.positions, window.padding, strict=True)
+    return window._replace(
+        kernel=window.positions,
+        strides=window.dilation,
+        padding=tuple((low, k - 1 + t - n - low) for n, k, t, (low, _) in sizes),
+        dilation=window.strides,
+    )
+
+
+def _matmul(a: jax.Array, b: jax.Array, window: Window) -> jax.Array:
+    return jnp.matmul(a, b, precision=window.precision)
+
+
+def _patches(x: jax.Array, window: Window) -> jax.Array:
+    """(N·positions, offsets·C): a row per output position, a column per kernel entry."""
+    padded = _padded(x, window.padding)
+    columns = []
+    for offset in window.offsets():
+        start = [o * d for o, d in zip(offset, window.dilation, strict=True)]
+        stop = [
+            a + (t - 1) * s + 1
+            for a, t, s in zip(start, window.positions, window.strides, strict=True)
+        ]
+        columns.append(
+            lax.slice(
+                padded,
+                (0, *start, 0),
+                (x.shape[0], *stop, x.shape[-1]),
+                (1, *window.strides, 1),
+            )
+        )
+    return jnp.concatenate(columns, axis=-1).reshape(-1, window.num_offsets * x.shape[-1])
+
+
+def _padded(x: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
+    """Zeros around the first spatial axes; a negative number of them cuts off."""
+    margins = [(low, high, 0) for low, high in padding]
+    rest = x.ndim - 1 - len(margins)
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *margins, *[(0, 0, 0)] * rest])
+
+
+def _sum_patches(patches: jax.Array, window: Window) -> jax.Array:
+    """Images (N, …, C) whose pixels are the sums of what patches (N, positions…, offsets·C) say.
+
+    Offset o of position t falls on pixel t·stride + o·dilation − low: on every stride-th pixel from
+    a first one, the offset's phase. The phases are summed apart and then interleaved.
+    """
+    columns = jnp.split(patches, window.num_offsets, axis=-1)
+    shape = [-(-n // s) for n, s in zip(window.size, window.strides, strict=True)]
+    sums: dict[tuple[int, ...], jax.Array] = {}
+    for offset, column in zip(window.offsets(), columns, strict=True):
+        pixel = [
+            o * d - low
+            for o, d, (low, _) in zip(offset, window.dilation, window.padding, strict=True)
+        ]
+        phase = tuple(p % s for p, s in zip(pixel, window.strides, strict=True))
+        low = [p // s for p, s in zip(pixel, window.strides, strict=True)]
+        high = [m - t - a for m, t, a in zip(shape, window.positions, low, strict=True)]
+        moved = _padded(column, list(zip(low, high, strict=True)))
+        sums[phase] = sums[phase] + moved if phase in sums else moved
+    nothing = jnp.zeros_like(next(iter(sums.values())))
+    parts = [sums.get(p, nothing) for p in itertools.product(*map(range, window.strides))]
+    x = interleave(parts, window.strides)
+    return lax.slice(x, [0] * x.ndim, (x.shape[0], *window.size, x.shape[-1]))
