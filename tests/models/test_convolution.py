@@ -25,7 +25,10 @@ SMALL = ((2, 5, 5, 3), (3, 3, 3, 4), (2, 2), [(1, 1), (1, 1)], (1, 1))
 WINOGRAD = ((3, 10, 9, 32), (3, 3, 32, 33), (1, 1), [(1, 1), (1, 1)], (1, 1))
 VOLUMES = ((2, 7, 6, 5, 2), (3, 2, 3, 2, 3), (1, 1, 1), [(1, 1), (0, 1), (1, 0)], (1, 2, 1))
 KINDS = {"wide": WIDE, "slices": SLICES, "small": SMALL, "winograd": WINOGRAD, "volumes": VOLUMES}
-BOTH = pytest.mark.parametrize("case", KINDS.values(), ids=KINDS)
+EACH = pytest.mark.parametrize("case", KINDS.values(), ids=KINDS)
+MATMULS = pytest.mark.parametrize(
+    "case", [SMALL, WINOGRAD, VOLUMES], ids=["small", "winograd", "volumes"]
+)
 
 
 def bind(function, window):
@@ -139,7 +142,7 @@ def test_all_derivatives_are_xlas(case):
         jax.tree.map(close, ours, xlas)
 
 
-@BOTH
+@EACH
 def test_derivatives_of_every_kind(case):
     with jax.enable_x64(True):
         at = (*operands(case, jnp.float64), *operands(case, jnp.float64, seed=1))
@@ -149,7 +152,7 @@ def test_derivatives_of_every_kind(case):
         jax.tree.map(close, ours, xlas)
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-6), (jnp.bfloat16, 1e-2)])
 def test_precision_of_values_and_gradients(case, dtype, tolerance):
     """Errors relative to the largest entry, in the dtype of the operands."""
@@ -178,7 +181,7 @@ def test_preferred_element_type_is_that_of_the_result():
     np.testing.assert_array_equal(y, dy)  # the map is linear in x
 
 
-@BOTH
+@MATMULS
 def test_inside_scan(case):
     x, kernel = operands(case)
 
@@ -196,7 +199,7 @@ def test_inside_scan(case):
         np.testing.assert_allclose(ours, xlas, rtol=1e-5, atol=1e-5)
 
 
-@BOTH
+@MATMULS
 @pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)], ids=["x", "kernel", "both"])
 def test_under_vmap(case, axes):
     """Over examples, as for per-example gradients, and over kernels, as for landscapes."""
@@ -217,7 +220,7 @@ def test_under_vmap(case, axes):
             np.testing.assert_allclose(together[i], one, rtol=1e-5, atol=1e-4)
 
 
-@BOTH
+@MATMULS
 def test_under_checkpoint(case):
     x, kernel = operands(case)
 
@@ -353,7 +356,7 @@ def test_flax_layer_with_other_batch_axes(shape):
     np.testing.assert_allclose(fast(x), plain(x), rtol=1e-5, atol=1e-5)
 
 
-@BOTH
+@MATMULS
 def test_inside_shard_map(case):
     """There XLA's own is used, which knows how arrays are spread over devices."""
     x, kernel = operands(case)

@@ -33,16 +33,16 @@ dense = functools.partial(windows, max_stride=1)
 three = functools.partial(dense, spatial=(2, 3), kernel=(3, 3), max_dilation=1)
 
 
-def arrays(window, seed=0):
-    """Images, a kernel and outputs of two examples, three channels and four features."""
-    rng = np.random.default_rng(seed)
-    shapes = [(2, *window.size, 3), (*window.kernel, 3, 4), (2, *window.positions, 4)]
+def arrays(window, channels=3):
+    """Images, a kernel and outputs of two examples and four features."""
+    rng = np.random.default_rng(0)
+    shapes = [(2, *window.size, channels), (*window.kernel, channels, 4), (2, *window.positions, 4)]
     return [jnp.asarray(rng.normal(size=shape)) for shape in shapes]
 
 
-def agrees(way, reference, window, which):
+def agrees(way, reference, window, which, channels=3):
     with jax.enable_x64(True):
-        operands = [arrays(window)[i] for i in which]
+        operands = [arrays(window, channels)[i] for i in which]
         ours = jax.jit(way, static_argnames="window")(*operands, window=window)
         xlas = jax.jit(reference, static_argnames="window")(*operands, window=window)
         assert ours.dtype == jnp.float64
@@ -67,6 +67,7 @@ def test_patches(window):
 def test_slices(window):
     agrees(_cpu._output_of_slices, _xla.output, window, XK)
     agrees(_cpu._kernel_of_slices, _xla.kernel, window, XY)
+    agrees(_cpu._kernel_of_slices, _xla.kernel, window, XY, channels=5)
 
 
 @slowly

@@ -12,6 +12,8 @@ from flax import nnx
 import jaxnoise as jn
 from jaxnoise import models
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 IMAGE, VOLUME, RGB, RGB_VOLUME = (4, 4, 1), (4, 4, 4, 1), (8, 8, 3), (8, 8, 8, 3)
 U = {"width": 2, "levels": 1}
 GENERATOR = {"width": 2, "blocks": 1}
@@ -49,14 +51,6 @@ CASES = [
     (models.PatchDiscriminator, PATCHES, RGB),
     slowly(models.PatchDiscriminator, PATCHES | IN_3D, RGB_VOLUME),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _quick_compilation():
-    """A program that runs once on a few pixels isn't worth optimising."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def name(value):

@@ -60,7 +60,7 @@ def kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
     if not window.is_dense or _suits_patches(window, x.shape[0]):
         k = _matmul(_patches(x, window).T, y.reshape(-1, y.shape[-1]), window)
         return k.reshape(*window.kernel, x.shape[-1], y.shape[-1])
-    if len(window.size) > 2:
+    if len(window.size) > 2 or (len(window.size) == 2 and x.shape[-1] >= 2 * _MANY_CHANNELS):
         return _kernel_of_slices(x, y, window)
     return _forward_kernel(x, y, window)
 
@@ -106,22 +106,34 @@ def _output_of_slices(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Ar
 
 
 def _kernel_of_slices(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
-    """The kernel's slices along the first axis as more channels in one dimension less.
+    """The kernel's slices along the first axis as more channels, or features, in the other axes.
 
-    The images are turned before they are shifted, which costs a copy each, not a transposition.
+    Slices of the images are shifted where these have few channels, else those of the outputs. The
+    images are turned before they are shifted, which costs a copy each, not a transposition.
     """
-    (offsets, *_), (step, *_), (positions, *_) = window.kernel, window.dilation, window.positions
+    (size, *_), (offsets, *_), (step, *_) = window.size, window.kernel, window.dilation
+    (positions, *_), ((low, _), *_) = window.positions, window.padding
+    channels, features = x.shape[-1], y.shape[-1]
     rest, axes = window.without_first_axis(), range(2, len(window.size) + 1)
-    turned = _padded(x, window.padding[:1]).transpose(-1, *axes, 0, 1)
-    turned = lax.optimization_barrier(turned)
-    shifted = [
-        lax.slice_in_dim(turned, i * step, i * step + positions, axis=-1) for i in range(offsets)
-    ]
-    images = lax.collapse(jnp.concatenate(shifted), turned.ndim - 2)
-    outputs = lax.collapse(y.transpose(*axes, 0, 1, -1), len(axes), len(axes) + 2)
-    k = _xla.output(images, outputs, _turned(rest))
-    k = k.reshape(offsets, x.shape[-1], *k.shape[1:])
-    return k.transpose(0, *axes, 1, -1)
+    starts, shift_images = [i * step for i in range(offsets)], channels < min(16, features + 1)
+    if shift_images:
+        x = _padded(x, window.padding[:1])
+    else:
+        y = _padded(y, [(starts[-1] - low, size + low - positions)])
+    x = lax.optimization_barrier(x.transpose(-1, *axes, 0, 1))
+    y = y.transpose(*axes, 0, 1, -1)
+    if shift_images:
+        x = jnp.concatenate([lax.slice_in_dim(x, i, i + positions, axis=-1) for i in starts])
+    else:
+        shifted = [lax.slice_in_dim(y, i, i + size, axis=-2) for i in reversed(starts)]
+        y = jnp.concatenate(shifted, axis=-1)
+    k = _xla.output(
+        lax.collapse(x, x.ndim - 2), lax.collapse(y, y.ndim - 3, y.ndim - 1), _turned(rest)
+    )
+    spatial = k.shape[1:-1]
+    if shift_images:
+        return jnp.moveaxis(k.reshape(offsets, channels, *spatial, features), 1, -2)
+    return jnp.moveaxis(k.reshape(channels, *spatial, offsets, features), (0, -2), (-2, 0))
 
 
 def _forward_kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
