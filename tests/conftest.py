@@ -56,3 +56,11 @@ def drawn_network():
         return nnx.merge(graphdef, jax.tree.map(values, state))
 
     return draw
+
+
+@pytest.fixture
+def quick_compilation():
+    """A program that runs once on a few pixels isn't worth optimising."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -19,6 +19,7 @@ SUBPACKAGES = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name):
     module = importlib.import_module(name)

@@ -151,7 +151,7 @@ def loop(layer: Layer, way: str, backward: bool, passes: int):
 
     def passed(x, kernel, dy):
         def step(total, scale):
-            results = run(scale * x, kernel, dy) if backward else run(scale * x, kernel, None)
+            results = run(scale * x, scale * kernel, scale * dy)
             results = lax.optimization_barrier(results)  # so that all of each is computed
             return total + sum(r.ravel()[0] for r in jax.tree.leaves(results)), None
 

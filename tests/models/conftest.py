@@ -98,11 +98,3 @@ def count_parameters():
         return sum(leaf.size for leaf in jax.tree.leaves(params))
 
     return count
-
-
-@pytest.fixture
-def quick_compilation():
-    """A program that runs once on a few pixels isn't worth optimising."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)

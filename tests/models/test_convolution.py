@@ -181,6 +181,32 @@ def test_preferred_element_type_is_that_of_the_result():
     np.testing.assert_array_equal(y, dy)  # the map is linear in x
 
 
+@EACH
+def test_integers_are_summed_in_the_preferred_type(case):
+    rng = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(rng.integers(-99, 99, shape), jnp.int8) for shape in case[:2])
+    ours, xlas = [
+        bind(function, case[2:])(x, kernel, preferred_element_type=jnp.int32)
+        for function in (convolution, lax.conv_general_dilated)
+    ]
+    assert ours.dtype == jnp.int32
+    np.testing.assert_array_equal(ours, xlas)
+
+
+@EACH
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_other_platforms_get_xlas_convolutions(case, platform):
+    x, kernel = operands(case)
+
+    def loss(x, kernel):
+        return jnp.sum(bind(convolution, case[2:])(x, kernel) ** 2)
+
+    grad_fn = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    program = jax.export.export(grad_fn, platforms=[platform])(x, kernel).mlir_module()
+    assert program.count("stablehlo.convolution(") == 3
+    assert "stablehlo.dot_general" not in program
+
+
 @MATMULS
 def test_inside_scan(case):
     x, kernel = operands(case)

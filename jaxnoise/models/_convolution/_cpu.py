@@ -65,6 +65,11 @@ def kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
     return _forward_kernel(x, y, window)
 
 
+def operand_dtype(given: jnp.dtype, window: Window) -> jnp.dtype:
+    """The dtype that operands are cast to: that of the sums where it is the wider."""
+    return given if window.accumulation is None else jnp.promote_types(given, window.accumulation)
+
+
 def each(one: Callable, a: jax.Array, b: jax.Array) -> jax.Array:
     """One of the maps for each of a group of operands, one after another.
 

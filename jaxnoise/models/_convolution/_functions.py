@@ -91,16 +91,17 @@ def convolution(
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(spread, reach, strides, padding)
     low = [int(low) for low, _ in padding]
+    sums = (precision, preferred_element_type)
     if not dilated:
         pads = tuple((a, int(b)) for a, (_, b) in zip(low, padding, strict=True))
-        window = Window(lhs.shape[1:-1], rhs.shape[:-2], strides, pads, rhs_dilation, precision)
+        window = Window(lhs.shape[1:-1], rhs.shape[:-2], strides, pads, rhs_dilation, *sums)
         return convolution_map("output", lhs, rhs, window, y.dtype)
     # Images with zeros between their pixels are what a strided convolution's gradient meets.
     size = y.shape[1:-1]
     pads = tuple(
         (r - 1 - a, m + a - n) for r, a, m, n in zip(reach, low, spread, size, strict=True)
     )
-    window = Window(size, rhs.shape[:-2], lhs_dilation, pads, rhs_dilation, precision)
+    window = Window(size, rhs.shape[:-2], lhs_dilation, pads, rhs_dilation, *sums)
     flipped = jnp.flip(rhs, range(lhs.ndim - 2)).swapaxes(-1, -2)
     return convolution_map("input", lhs, flipped, window, y.dtype)
 

@@ -107,7 +107,7 @@ batching.primitive_batchers[_map] = _batch
 
 def _lowering(platform: ModuleType):
     def run(a, b, *, result, window, dtype):
-        common = jnp.promote_types(a.dtype, b.dtype)
+        common = platform.operand_dtype(jnp.promote_types(a.dtype, b.dtype), window)
         a, b = a.astype(common), b.astype(common)
         one = functools.partial(getattr(platform, result), window=window)
         if a.shape[0] == 1:

@@ -20,6 +20,7 @@ class Window(NamedTuple):
     padding: tuple[tuple[int, int], ...]  # (low, high); a negative one cuts off
     dilation: tuple[int, ...]
     precision: Any = None
+    accumulation: Any = None  # dtype of the sums, that of the operands where None
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -64,11 +65,4 @@ class Window(NamedTuple):
         return self._replace(size=self.positions, padding=padding)
 
     def without_first_axis(self) -> Window:
-        return Window(
-            self.size[1:],
-            self.kernel[1:],
-            self.strides[1:],
-            self.padding[1:],
-            self.dilation[1:],
-            self.precision,
-        )
+        return Window(*(entry[1:] for entry in self[:5]), *self[5:])
