@@ -1,5 +1,6 @@
 """Settings for all tests: pictures are drawn in memory, closed after each test."""
 
+import gc
 import math
 import os
 import sys
@@ -18,6 +19,14 @@ def _close_figures():
     yield
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Compiled programs are mapped into memory, and a process may have only so many maps."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture
