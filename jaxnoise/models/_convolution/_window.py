@@ -65,4 +65,10 @@ class Window(NamedTuple):
         return self._replace(size=self.positions, padding=padding)
 
     def without_first_axis(self) -> Window:
-        return Window(*(entry[1:] for entry in self[:5]), *self[5:])
+        return self._replace(
+            size=self.size[1:],
+            kernel=self.kernel[1:],
+            strides=self.strides[1:],
+            padding=self.padding[1:],
+            dilation=self.dilation[1:],
+        )
