@@ -44,7 +44,7 @@ CASES = [
     (models.EncoderDecoder, U | {"norm": "none"}, VOLUME),
     slowly(models.EncoderDecoder, U, VOLUME),
     (models.Pix2PixGenerator, {"width": 2, "levels": 3}, RGB),
-    slowly(models.Pix2PixGenerator, {"width": 1, "levels": 6}, (64, 64, 3)),  # with dropout
+    slowly(models.Pix2PixGenerator, {"width": 4, "levels": 6}, (64, 64, 3)),  # with dropout
     slowly(models.Pix2PixGenerator, {"width": 2, "levels": 3, "ndim": 3}, RGB_VOLUME),
     (models.ResNetGenerator, GENERATOR, RGB),
     slowly(models.ResNetGenerator, GENERATOR | IN_3D, RGB_VOLUME),
