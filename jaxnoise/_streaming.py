@@ -15,8 +15,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ._progress import Progress
 from ._tree import num_examples
 
+NUM_BLOCKS = 20  # of a pass over the data that shows its progress
 _CHUNK_NUMBERS = 2**20  # a default chunk holds about this many numbers of input
 
 
@@ -43,22 +45,7 @@ def map_examples(function: Callable, data: Any, chunk_size: int) -> Any:
     Returns:
       The pytree that `function(data)` would give, leaves (n, …), in example order.
     """
-    n = num_examples(data)
-    num_chunks, length = _even_chunks(n, chunk_size)
-    if num_chunks == 1:
-        return function(data)
-    shapes = jax.eval_shape(function, _chunk(data, 0, length))
-    joined = jax.tree.map(lambda s: jnp.zeros((n, *s.shape[1:]), s.dtype), shapes)
-
-    def write(i, joined):
-        start = jnp.minimum(i * length, n - length)
-        return jax.tree.map(
-            lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, start, 0),
-            joined,
-            function(_chunk(data, start, length)),
-        )
-
-    return jax.lax.fori_loop(0, num_chunks, write, joined)
+    return map_and_sum(lambda chunk, weights: (function(chunk), ()), data, chunk_size)[0]
 
 
 def sum_examples(function: Callable, data: Any, chunk_size: int) -> Any:
@@ -73,20 +60,59 @@ def sum_examples(function: Callable, data: Any, chunk_size: int) -> Any:
     Returns:
       The pytree that `function(data, ones)` would give.
     """
+    return map_and_sum(lambda *chunk: ((), function(*chunk)), data, chunk_size)[1]
+
+
+def map_and_sum(
+    function: Callable, data: Any, chunk_size: int, so_far: Any = None, block: Any = 0
+) -> tuple[Any, Any]:
+    """Joins and adds up what `function` gives for chunks of examples, at once.
+
+    Args:
+      function: (chunk, weights) → (per-example results, sums), as in the two functions above.
+      data: batch of n examples.
+      chunk_size: largest number of examples in a chunk.
+      so_far: what to go on from, of the shapes of the result; then only the chunks of one of
+        `NUM_BLOCKS` blocks are worked on.
+      block: number of the block, from 0; it may be a tracer.
+
+    Returns:
+      (joined, total).
+    """
     n = num_examples(data)
     num_chunks, length = _even_chunks(n, chunk_size)
-    if num_chunks == 1:
+    first, last = 0, num_chunks
+    if so_far is not None:
+        first, last = (num_chunks * k // NUM_BLOCKS for k in (block, block + 1))
+    elif num_chunks == 1:
         return function(data, jnp.ones(n))
-    shapes = jax.eval_shape(function, _chunk(data, 0, length), jnp.ones(length))
-    total = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    else:
+        joined, total = jax.eval_shape(function, _chunk(data, 0, length), jnp.ones(length))
+        joined = jax.tree.map(lambda s: jnp.zeros((n, *s.shape[1:]), s.dtype), joined)
+        so_far = joined, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), total)
 
-    def add(i, total):
+    def work_on(i, so_far):
         start = jnp.minimum(i * length, n - length)
         new = start + jnp.arange(length) >= i * length
-        part = function(_chunk(data, start, length), new.astype(jnp.float32))
-        return jax.tree.map(jnp.add, total, part)
+        parts, sums = function(_chunk(data, start, length), new.astype(jnp.float32))
+        joined, total = so_far
+        joined = jax.tree.map(
+            lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, start, 0),
+            joined,
+            parts,
+        )
+        return joined, jax.tree.map(jnp.add, total, sums)
 
-    return jax.lax.fori_loop(0, num_chunks, add, total)
+    return jax.lax.fori_loop(first, last, work_on, so_far)
+
+
+def in_blocks(program: Callable, so_far: Any, n: int, description: str) -> Any:
+    """Calls (so_far, block) → so_far for block after block and shows how far it has come."""
+    with Progress(n, description, "examples", delay=2.0) as progress:
+        for block in range(NUM_BLOCKS):
+            so_far = jax.block_until_ready(program(so_far, block))
+            progress.update(n * (block + 1) // NUM_BLOCKS - n * block // NUM_BLOCKS)
+    return so_far
 
 
 def mean_metrics(metrics_of: Callable, data: Any, chunk_size: int) -> dict[str, jax.Array]:

@@ -59,12 +59,16 @@ def path_name(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
+def wide(x: jax.Array) -> jax.Array:
+    """The array in at least single precision."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def squared_norm(tree: Any) -> jax.Array:
     """Σ over all entries of |x|², accumulated in at least float32."""
     total = jnp.zeros((), jnp.float32)
     for leaf in jax.tree.leaves(tree):
-        wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-        total = total + jnp.sum(jnp.square(jnp.abs(wide)))
+        total = total + jnp.sum(jnp.square(jnp.abs(wide(leaf))))
     return total
 
 

@@ -15,6 +15,7 @@ from .._streaming import check_chunk_size, map_examples
 from .._tree import as_partial, is_concrete, num_examples
 
 _CHUNK_NUMBERS = 2**24  # by default the gradients of a chunk hold about this many numbers
+_COMPARED = 4  # examples that the check for coupling looks at
 
 
 def per_example(
@@ -74,15 +75,10 @@ def prepare(
     n = num_examples(data, name)
     loss_fn, data = as_partial(loss_fn), jax.tree.map(jnp.asarray, data)
     check_losses(loss_fn, params, data, n)
+    if not jax.tree.leaves(params):
+        raise ValueError("params holds no arrays, so there is nothing to differentiate by")
     if n > 1 and is_concrete(loss_fn, params, data):
-        pair = jax.tree.map(lambda x: x[:2], data)
-        alone, together = (np.asarray(x) for x in _second_loss(loss_fn, params, pair))
-        if not np.allclose(alone, together, rtol=1e-4, atol=1e-6, equal_nan=True):
-            raise ValueError(
-                "loss_fn couples the examples of a batch: an example's loss changed with another "
-                "example, so per-example gradients are undefined; use inference mode "
-                "(jn.models.split), where normalisation takes its running statistics"
-            )
+        _check_coupling(loss_fn, params, jax.tree.map(lambda x: x[:_COMPARED], data))
     return loss_fn, data
 
 
@@ -102,8 +98,30 @@ def check_losses(loss_fn: Callable, params: Any, data: Any, n: int) -> None:
         )
 
 
+def _check_coupling(loss_fn: Callable, params: Any, few: Any) -> None:
+    """Raises if an example's loss changes with another example, or with its own place."""
+    losses, replaced, moved = (np.asarray(x) for x in _compared_losses(loss_fn, params, few))
+    if not _are_close(replaced[1:], losses[1:]):
+        raise ValueError(
+            "loss_fn couples the examples of a batch: an example's loss changed with another "
+            "example, so per-example gradients are undefined; use inference mode "
+            "(jn.models.split), where normalisation takes its running statistics"
+        )
+    if not _are_close(moved, np.roll(losses, 1)):
+        raise ValueError(
+            "loss_fn depends on an example's place in the batch, as dropout with a fixed key does, "
+            "so per-example gradients are undefined; use inference mode (jn.models.split), or make "
+            "the noise an entry of the data"
+        )
+
+
 @jax.jit
-def _second_loss(loss_fn, params, pair):
-    """The second example's loss beside itself, and beside the first example."""
-    twice = jax.tree.map(lambda x: jnp.stack([x[1], x[1]]), pair)
-    return loss_fn(params, twice)[1], loss_fn(params, pair)[1]
+def _compared_losses(loss_fn, params, few):
+    """The losses; those after the first example became the second; those of the moved examples."""
+    replaced = jax.tree.map(lambda x: x.at[0].set(x[1]), few)
+    moved = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), few)
+    return tuple(loss_fn(params, batch) for batch in (few, replaced, moved))
+
+
+def _are_close(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True)

@@ -11,10 +11,20 @@ import jax
 import jax.numpy as jnp
 
 from .._results import Result
-from .._streaming import default_chunk_size, map_examples, sum_examples
-from .._tree import leaves_with_path, num_examples, path_name, squared_norm
-from ._norms import check_finite, leaf_norms
-from ._per_example import default_gradient_chunk, example_gradients, prepare
+from .._streaming import in_blocks, map_and_sum
+from .._tree import is_concrete, leaves_with_path, num_examples, path_name, squared_norm
+from ._norms import (
+    SHOWS_PROGRESS,
+    check_finite,
+    gradient_pass,
+    leaf_norms_and_mean,
+    total_norms,
+)
+from ._per_example import prepare
+from ._taps import taps_of
+
+# The part of ‖g_i‖² + ‖ḡ‖² below which ‖g_i − ḡ‖² is not taken from their difference.
+_LEFT = 0.03
 
 
 @jax.tree_util.register_dataclass
@@ -50,17 +60,20 @@ def noise_profile(
 ) -> NoiseProfile:
     """Measures the gradient noise over a data set, exactly, in two passes.
 
-    The first pass forms ḡ = (1/n) Σ g_i; the second takes ‖g_i‖² and ‖g_i − ḡ‖² from the component
-    gradients themselves, so that nothing cancels where all g_i are nearly alike. The ratio
-    tr Σ / ‖ḡ‖² is the batch size at which noise and signal are of equal size.
+    The first pass takes ‖g_i‖² and ḡ = (1/n) Σ g_i together (see `squared_norms_and_mean`), the
+    second, forward only, the derivatives ⟨g_i, ḡ⟩ of the losses along ḡ, and so
+    ‖g_i − ḡ‖² = ‖g_i‖² − 2⟨g_i, ḡ⟩ + ‖ḡ‖². Where too few digits of that remain, because the g_i, or
+    those of a layer, are nearly alike, a further pass takes the norms of the differences
+    themselves; inside a transformation such as `jax.jit`, where that cannot be seen, always. All of
+    it costs about as much as two gradients of the mean loss over the data, three with that pass.
+
+    The ratio tr Σ / ‖ḡ‖² is the batch size at which noise and signal are of equal size.
 
     Args:
       loss_fn: (params, batch) → losses (B,), one per example, each of its own example alone.
       params: pytree of floating arrays.
       data: batch of all n ≥ 2 examples.
-      chunk_size: most examples differentiated at a time; None takes as many as have gradients of
-        about sixteen million numbers, and in the first pass about a million numbers of input.
-        Memory is bounded by a chunk.
+      chunk_size: most examples worked on at a time, see `squared_norms`; memory is bounded by it.
 
     Returns:
       `NoiseProfile`.
@@ -86,46 +99,71 @@ def noise_profile(
     n = num_examples(data)
     if n < 2:
         raise ValueError("data must hold at least two examples: one has no variance")
-    size = chunk_size or default_gradient_chunk(params, n)
-    mean_size = chunk_size or max(size, default_chunk_size(data))
-    profile = _noise_profile(loss_fn, params, data, size, mean_size)
-    check_finite(profile.squared_norms)
-    return profile
+    params = jax.tree.map(jnp.asarray, params)
+    norms, mean = leaf_norms_and_mean(loss_fn, params, data, chunk_size)
+    check_finite(total_norms(norms))
+    if is_concrete(loss_fn, params, data):
+        slopes = _slopes(loss_fn, params, data, mean, chunk_size)
+        profile, is_accurate = _profile_by_slopes(norms, slopes, mean)
+        if is_accurate:
+            return profile
+    noise, _ = gradient_pass(
+        loss_fn, params, data, chunk_size=chunk_size, description="gradient noise", center=mean
+    )
+    return _profile(norms, total_norms(noise), [jnp.sum(leaf) for leaf in noise], mean)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
-def _noise_profile(loss_fn, params, data, chunk_size, mean_chunk_size) -> NoiseProfile:
+def _slopes(loss_fn, params, data, direction, chunk_size):
+    """(n,) ⟨g_i, v⟩ for a direction v."""
+    direction = jax.tree.map(lambda v, w: v.astype(w.dtype), direction, params)
+    program = functools.partial(_slopes_of_block, loss_fn, params, data, direction, chunk_size)
     n = num_examples(data)
+    losses = jax.eval_shape(loss_fn, params, data)
+    if n < SHOWS_PROGRESS:
+        return program(None, 0)[0]
+    return in_blocks(program, (jnp.zeros(n, losses.dtype), ()), n, "gradient noise")[0]
 
-    def gradient_sum(chunk, weights):
-        return jax.grad(lambda p: jnp.sum(weights * loss_fn(p, chunk)))(params)
 
-    total = sum_examples(gradient_sum, data, mean_chunk_size)
-    mean = jax.tree.map(lambda g: g / n, total)
+@functools.partial(jax.jit, static_argnums=4)
+def _slopes_of_block(loss_fn, params, data, direction, chunk_size, so_far, block):
+    def slopes(chunk, weights):
+        return jax.jvp(lambda w: loss_fn(w, chunk), (params,), (direction,))[1], ()
 
-    def norms(chunk):
-        gradients = example_gradients(loss_fn, params, chunk)
-        noise = jax.tree.map(lambda g, m: g - m, gradients, mean)
-        return leaf_norms(gradients), leaf_norms(noise)
+    size = chunk_size or taps_of(loss_fn, params, data).default_chunk_size(num_examples(data))
+    return map_and_sum(slopes, data, size, so_far, block)
 
-    layer_norms, layer_noise = map_examples(norms, data, chunk_size)
-    names = [path_name(path) or "params" for path, _ in leaves_with_path(params)]
-    squared_norms, noise_squared_norms = sum(layer_norms), sum(layer_noise)
+
+@jax.jit
+def _profile_by_slopes(layer_norms: list, slopes: jax.Array, mean: Any) -> tuple:
+    """The profile, and whether no more than a digit or two is lost in any part of it."""
+    n, norms = len(slopes), total_norms(layer_norms)
+    layer_signal = [n * squared_norm(leaf) for leaf in jax.tree.leaves(mean)]
+    layer_total = [jnp.sum(leaf) for leaf in layer_norms]
+    layer_noise = [a - b for a, b in zip(layer_total, layer_signal, strict=True)]
     gradient_squared_norm = squared_norm(mean)
-    covariance_trace = jnp.sum(noise_squared_norms) / (n - 1)
+    noise = norms - 2 * slopes + gradient_squared_norm
+    is_accurate = jnp.all(noise >= _LEFT * (norms + gradient_squared_norm))
+    for left, whole in zip(layer_noise, layer_total, strict=True):
+        is_accurate &= left >= _LEFT * whole
+    return _profile(layer_norms, noise, layer_noise, mean), is_accurate
+
+
+@jax.jit
+def _profile(layer_norms: list, noise: jax.Array, layer_noise: list, mean: Any) -> NoiseProfile:
+    paths, leaves = zip(*leaves_with_path(mean), strict=True)
+    names = [path_name(path) or "params" for path in paths]
+    squared_norms, gradient_squared_norm = total_norms(layer_norms), squared_norm(mean)
+    n, covariance_trace = len(noise), jnp.sum(noise) / (len(noise) - 1)
     return NoiseProfile(
         squared_norms=squared_norms,
-        noise_squared_norms=noise_squared_norms,
+        noise_squared_norms=noise,
         mean_squared_norm=jnp.mean(squared_norms),
         gradient_squared_norm=gradient_squared_norm,
         covariance_trace=covariance_trace,
         noise_scale=covariance_trace / gradient_squared_norm,
         layer_squared_norms=dict(zip(names, layer_norms, strict=True)),
-        layer_gradient_squared_norm={
-            name: squared_norm(leaf)
-            for name, leaf in zip(names, jax.tree.leaves(mean), strict=True)
-        },
+        layer_gradient_squared_norm=dict(zip(names, map(squared_norm, leaves), strict=True)),
         layer_covariance_trace={
-            name: jnp.sum(noise) / (n - 1) for name, noise in zip(names, layer_noise, strict=True)
+            name: total / (n - 1) for name, total in zip(names, layer_noise, strict=True)
         },
     )

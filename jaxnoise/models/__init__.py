@@ -1,9 +1,9 @@
 """Networks (Flax NNX) and the seam that turns a model into pure functions."""
 
+from .._convolution import conv_transpose as conv_transpose
+from .._convolution import convolution as convolution
 from ._classifiers import FeedForward as FeedForward
 from ._classifiers import SmallCNN as SmallCNN
-from ._convolution import conv_transpose as conv_transpose
-from ._convolution import convolution as convolution
 from ._densenet import DenseNet121 as DenseNet121
 from ._nuclei import EncoderDecoder as EncoderDecoder
 from ._nuclei import NucleiUNet as NucleiUNet

@@ -10,7 +10,8 @@ import jax
 from flax import nnx
 from jax.typing import DTypeLike
 
-from ._convolution import convolution
+from .._convolution import convolution
+from .._pooling import max_pool
 from ._transposed import ConvTranspose
 
 Norm = Literal["batch", "group", "instance", "none"]
@@ -110,4 +111,4 @@ def normalization(
 
 def halve(x: jax.Array) -> jax.Array:
     """2×2 max-pooling with stride 2; an odd last row or column is dropped."""
-    return nnx.max_pool(x, (2,) * (x.ndim - 2), strides=(2,) * (x.ndim - 2))
+    return max_pool(x, (1, *(2,) * (x.ndim - 2), 1))

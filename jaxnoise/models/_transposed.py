@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from ._convolution import conv_transpose
+from .._convolution import conv_transpose
 
 
 class ConvTranspose(nnx.ConvTranspose):

@@ -3,5 +3,8 @@
 from ._landscape import contour as contour
 from ._landscape import line as line
 from ._landscape import surface as surface
+from ._noise import growth_curve as growth_curve
+from ._noise import noise_histogram as noise_histogram
+from ._noise import noise_quantiles as noise_quantiles
 from ._noise import vanishing_table as vanishing_table
 from ._training import training_curves as training_curves

@@ -2,3 +2,4 @@
 
 from ._noise import NoiseStage as NoiseStage
 from ._noise import stage_schedule as stage_schedule
+from ._smoothing import degree_of_smoothing as degree_of_smoothing

@@ -138,7 +138,7 @@ def test_nearly_alike_examples(stored_mlp, by_loop, spread, chunk_size):
     profile = noise_profile(stored_mlp.loss_fn, params, data, chunk_size=chunk_size)
     twin = slow_profile(by_loop(stored_mlp.loss_fn, params, data))
     assert twin.covariance_trace < 10 * spread**2 * twin.gradient_squared_norm
-    rounding = 1e-7 / spread
+    rounding = 1e-7 / spread + (2e-6 / spread) ** 2  # of the gradients, and of their mean
     np.testing.assert_allclose(profile.covariance_trace, twin.covariance_trace, rtol=rounding)
     np.testing.assert_allclose(profile.gradient_squared_norm, twin.gradient_squared_norm, rtol=1e-5)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxnoise.models._convolution import _cpu, _winograd, _xla
-from jaxnoise.models._convolution._window import Window
+from jaxnoise._convolution import _cpu, _winograd, _xla
+from jaxnoise._convolution._window import Window
 
 
 @st.composite

@@ -2,3 +2,4 @@
 
 from ._functions import conv_transpose as conv_transpose
 from ._functions import convolution as convolution
+from ._patches import patches as patches

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jax import lax
 
 from . import _winograd, _xla
 from ._interleave import interleave
+from ._patches import padded, patches
 from ._window import Window
 
 # Where a matrix product over patches beats the other ways: on maps of up to so many positions, with
@@ -30,7 +31,7 @@ _MANY_CHANNELS = 16
 def output(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Outputs (N, …, O) of images (N, …, C) and a kernel (…, C, O)."""
     if _suits_patches(window, x.shape[0]):
-        y = _matmul(_patches(x, window), kernel.reshape(-1, kernel.shape[-1]), window)
+        y = _matmul(patches(x, window), kernel.reshape(-1, kernel.shape[-1]), window)
         return y.reshape(x.shape[0], *window.positions, kernel.shape[-1])
     if _winograd.suits(window, x.dtype, *kernel.shape[-2:]):
         return _winograd.output(x, kernel, window)
@@ -58,7 +59,7 @@ def kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
     if not few_rows and _winograd.suits(window, x.dtype, x.shape[-1], y.shape[-1]):
         return _winograd.kernel(x, y, window)
     if not window.is_dense or _suits_patches(window, x.shape[0]):
-        k = _matmul(_patches(x, window).T, y.reshape(-1, y.shape[-1]), window)
+        k = _matmul(patches(x, window).T, y.reshape(-1, y.shape[-1]), window)
         return k.reshape(*window.kernel, x.shape[-1], y.shape[-1])
     if len(window.size) > 2 or (len(window.size) == 2 and x.shape[-1] >= 2 * _MANY_CHANNELS):
         return _kernel_of_slices(x, y, window)
@@ -98,7 +99,7 @@ def _output_of_slices(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Ar
     XLA's convolutions of one dimension less, with more features, are several times faster.
     """
     (offsets, *_), (step, *_), (positions, *_) = window.kernel, window.dilation, window.positions
-    x = _padded(x, window.padding[:1])
+    x = padded(x, window.padding[:1])
     stacked = jnp.moveaxis(kernel, 0, -2)
     stacked = stacked.reshape(*stacked.shape[:-2], -1)
     y = output(x.reshape(-1, *x.shape[2:]), stacked, window.without_first_axis())
@@ -122,9 +123,9 @@ def _kernel_of_slices(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
     rest, axes = window.without_first_axis(), range(2, len(window.size) + 1)
     starts, shift_images = [i * step for i in range(offsets)], channels < min(16, features + 1)
     if shift_images:
-        x = _padded(x, window.padding[:1])
+        x = padded(x, window.padding[:1])
     else:
-        y = _padded(y, [(starts[-1] - low, size + low - positions)])
+        y = padded(y, [(starts[-1] - low, size + low - positions)])
     x = lax.optimization_barrier(x.transpose(-1, *axes, 0, 1))
     y = y.transpose(*axes, 0, 1, -1)
     if shift_images:
@@ -163,34 +164,6 @@ def _matmul(a: jax.Array, b: jax.Array, window: Window) -> jax.Array:
     return jnp.matmul(a, b, precision=window.precision)
 
 
-def _patches(x: jax.Array, window: Window) -> jax.Array:
-    """(N·positions, offsets·C): a row per output position, a column per kernel entry."""
-    padded = _padded(x, window.padding)
-    columns = []
-    for offset in window.offsets():
-        start = [o * d for o, d in zip(offset, window.dilation, strict=True)]
-        stop = [
-            a + (t - 1) * s + 1
-            for a, t, s in zip(start, window.positions, window.strides, strict=True)
-        ]
-        columns.append(
-            lax.slice(
-                padded,
-                (0, *start, 0),
-                (x.shape[0], *stop, x.shape[-1]),
-                (1, *window.strides, 1),
-            )
-        )
-    return jnp.concatenate(columns, axis=-1).reshape(-1, window.num_offsets * x.shape[-1])
-
-
-def _padded(x: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
-    """Zeros around the first spatial axes; a negative number of them cuts off."""
-    margins = [(low, high, 0) for low, high in padding]
-    rest = x.ndim - 1 - len(margins)
-    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *margins, *[(0, 0, 0)] * rest])
-
-
 def _sum_patches(patches: jax.Array, window: Window) -> jax.Array:
     """Images (N, …, C) whose pixels are the sums of what patches (N, positions…, offsets·C) say.
 
@@ -208,7 +181,7 @@ def _sum_patches(patches: jax.Array, window: Window) -> jax.Array:
         phase = tuple(p % s for p, s in zip(pixel, window.strides, strict=True))
         low = [p // s for p, s in zip(pixel, window.strides, strict=True)]
         high = [m - t - a for m, t, a in zip(shape, window.positions, low, strict=True)]
-        moved = _padded(column, list(zip(low, high, strict=True)))
+        moved = padded(column, list(zip(low, high, strict=True)))
         sums[phase] = sums[phase] + moved if phase in sums else moved
     nothing = jnp.zeros_like(next(iter(sums.values())))
     parts = [sums.get(p, nothing) for p in itertools.product(*map(range, window.strides))]

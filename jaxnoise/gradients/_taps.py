@@ -1,0 +1,312 @@
+"""Where a program's parameters act on an example, and what arrives there on the way back.
+
+The program of one example's loss is read as a list of operations. Some see parameters alone: casts,
+transpositions, a weight decay. One that joins such a value to something of the example is a *use*.
+All that an example's gradient with respect to a parameter can be made of is, for each of its uses,
+the other operands a_i and the cotangent δ_i of the result: for a dense layer g_i = a_i δ_iᵀ. One
+forward and one backward pass through the activations give both for all examples of a chunk; what
+is formed of them, norms or sums or distances, is decided afterwards, use by use.
+
+This reads JAX's own intermediate language and so knows no layers and no neural-network library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
+
+from .._convolution import convolution
+from .._pooling import max_pool
+from .._tree import num_examples
+
+_RELABELLINGS = {"reshape", "transpose", "squeeze", "rev", "copy", "copy_p", "expand_dims"}
+_INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "checkpoint": "jaxpr"}
+
+_OF_CONVOLUTION = (
+    "window_strides",
+    "padding",
+    "lhs_dilation",
+    "rhs_dilation",
+    "dimension_numbers",
+    "feature_group_count",
+    "batch_group_count",
+    "precision",
+    "preferred_element_type",
+)
+
+# By default the operands and cotangents of a chunk hold about as many numbers as do well in a
+# processor's caches, or what is little of an accelerator's memory; but a chunk has a few examples
+# as long as they hold no more than so many.
+_KEPT_NUMBERS = {"cpu": 2**22, "gpu": 2**28}
+_FEW_EXAMPLES, _MOST_NUMBERS = 16, 2**27
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """An operation that joins values of the parameters to values of the example.
+
+    Attributes:
+      equation: the operation.
+      values: its floating operands made of parameters alone.
+      others: its operands that the example bears on.
+    """
+
+    equation: JaxprEqn
+    values: list[Var]
+    others: list[Var]
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Parameters whose gradients cannot be told apart use by use, and all their uses.
+
+    Attributes:
+      params: which leaves of the parameters.
+      values: what is made of them alone and meets the example.
+      uses: which uses they have.
+      is_relabelled: whether there are one leaf, one value and one use, in which the value is alone
+        and holds the leaf's entries, each once, in some shape or order.
+    """
+
+    params: list[int]
+    values: list[Var]
+    uses: list[int]
+    is_relabelled: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What one forward and one backward pass over a chunk of B examples leave behind.
+
+    Attributes:
+      leaves: of the parameters.
+      values: all that no example bears on.
+      others: for each use the list of its other operands, arrays with a leading B.
+      cotangents: for each use the list of the cotangents of its floating results, likewise.
+    """
+
+    leaves: list[jax.Array]
+    values: dict[Var, Any]
+    others: list[list[jax.Array]]
+    cotangents: list[list[jax.Array]]
+
+
+class Taps:
+    """The uses of the parameters in the loss of one example.
+
+    Args:
+      loss_fn: (params, batch) → losses (B,).
+      params: pytree of floating arrays; they may be tracers.
+      example: one example, without the leading axis; shapes and dtypes are all that matters.
+    """
+
+    def __init__(self, loss_fn: Callable, params: Any, example: Any):
+        def loss_of_one(params, example, weight):
+            loss = loss_fn(params, jax.tree.map(lambda x: x[None], example))[0]
+            return weight.astype(loss.dtype) * loss  # so that it always depends on the example
+
+        self._program = _inlined(jax.make_jaxpr(loss_of_one)(params, example, jnp.ones(())))
+        inputs, count = self._program.jaxpr.invars, len(jax.tree.leaves(params))
+        self._params, self._inputs = inputs[:count], inputs[count:]
+        self._read()
+
+    def _read(self) -> None:
+        """Sorts the operations: those before any example, those of the example, and the uses."""
+        sources: dict[Var, frozenset[int]] = {v: frozenset([i]) for i, v in enumerate(self._params)}
+        relabelled, of_example = set(self._params), set(self._inputs)
+        self._before, self._body, self.uses = [], [], []
+        use_of: dict[int, int] = {}
+        for equation in self._program.eqns:
+            operands = [v for v in equation.invars if not isinstance(v, Literal)]
+            fixed = list(dict.fromkeys(v for v in operands if v in sources and _is_floating(v)))
+            if others := list(dict.fromkeys(v for v in operands if v in of_example)):
+                of_example.update(equation.outvars)
+                if fixed and any(map(_is_floating, equation.outvars)):
+                    use_of[len(self._body)] = len(self.uses)
+                    self.uses.append(Use(equation, fixed, others))
+                self._body.append(equation)
+                continue
+            self._before.append(equation)
+            if fixed:
+                source = frozenset().union(*(sources[v] for v in fixed))
+                sources.update(dict.fromkeys(equation.outvars, source))
+                if operands == fixed[:1] and fixed[0] in relabelled and _relabels(equation):
+                    relabelled.update(equation.outvars)
+        self._use_of, self._of_example = use_of, of_example
+        self.groups = self._grouped(sources, relabelled)
+
+    def _grouped(self, sources: dict, relabelled: set) -> list[Group]:
+        """Parameters that meet in one value stand in one group."""
+        merged = [{i} for i in range(len(self._params))]
+        values = list(dict.fromkeys(v for use in self.uses for v in use.values))
+        for value in values:
+            together = set().union(*(merged[i] for i in sources[value]))
+            for i in together:
+                merged[i] = together
+        groups = []
+        for params in {id(m): sorted(m) for m in merged}.values():
+            own = [v for v in values if sources[v] & set(params)]
+            uses = [k for k, use in enumerate(self.uses) if set(own) & set(use.values)]
+            alone = len(own) == len(params) == len(uses) == 1
+            alone = alone and len(self.uses[uses[0]].values) == 1 and own[0] in relabelled
+            alone = alone and self.uses[uses[0]].equation.invars.count(own[0]) == 1
+            groups.append(Group(params, own, uses, alone))
+        return groups
+
+    def default_chunk_size(self, n: int) -> int:
+        """As many examples as leave a bounded number of numbers between the passes."""
+        kept = sum(v.aval.size for use in self.uses for v in [*use.others, *use.equation.outvars])
+        budget = _KEPT_NUMBERS.get(jax.default_backend(), _KEPT_NUMBERS["gpu"])
+        few = min(_FEW_EXAMPLES, _MOST_NUMBERS // max(1, kept))
+        return max(1, min(n, max(few, budget // max(1, kept))))
+
+    def record(self, params: Any, chunk: Any) -> Record:
+        """Runs a chunk of examples forward and backward, without a gradient of the parameters."""
+        leaves, count = jax.tree.leaves(params), num_examples(chunk)
+        values = self._prelude(leaves)
+        probes = [
+            [jnp.zeros((count, *v.aval.shape), v.aval.dtype) for v in _floating(use.equation)]
+            for use in self.uses
+        ]
+
+        def losses(probes):
+            run = functools.partial(self._loss, values)
+            return jax.vmap(run)(probes, (chunk, jnp.ones(count)))
+
+        loss, pull, others = jax.vjp(losses, probes, has_aux=True)
+        (cotangents,) = pull(jnp.ones_like(loss))
+        return Record(leaves, values, others, cotangents)
+
+    def _prelude(self, leaves: Sequence[jax.Array]) -> dict[Var, Any]:
+        """All values that no example bears on."""
+        jaxpr = self._program.jaxpr
+        values = dict(zip(jaxpr.constvars, self._program.consts, strict=True))
+        values.update(zip(self._params, leaves, strict=True))
+        for equation in self._before:
+            results = _apply(self._program, equation, values)
+            values.update(zip(equation.outvars, results, strict=True))
+        return values
+
+    def _loss(self, values: dict, probes: list, example: Any) -> tuple[jax.Array, list]:
+        """The loss, with the probes added to the results of the uses, and their other operands."""
+        values = {**values, **dict(zip(self._inputs, jax.tree.leaves(example), strict=True))}
+        others = []
+        for k, equation in enumerate(self._body):
+            results = _apply(self._program, equation, values)
+            if (use := self._use_of.get(k)) is not None:
+                others.append([values[v] for v in self.uses[use].others])
+                added = iter(probes[use])
+                results = [
+                    y + next(added) if _is_floating(v) else y
+                    for v, y in zip(equation.outvars, results, strict=True)
+                ]
+            values.update(zip(equation.outvars, results, strict=True))
+        (loss,) = self._program.jaxpr.outvars
+        return values[loss], others
+
+    def results(self, use: Use, values: dict[Var, Any], others: list) -> list[jax.Array]:
+        """Floating results of a use, for one example."""
+        given = {**values, **dict(zip(use.others, others, strict=True))}
+        results = _apply(self._program, use.equation, given)
+        outputs = zip(use.equation.outvars, results, strict=True)
+        return [y for v, y in outputs if _is_floating(v)]
+
+    def values_of(self, group: Group, leaves: Sequence[jax.Array]) -> Callable:
+        """The function from a group's leaves to its values, in order."""
+
+        def function(own: Sequence[jax.Array]) -> list[jax.Array]:
+            given = list(leaves)
+            for i, leaf in zip(group.params, own, strict=True):
+                given[i] = leaf
+            values = self._prelude(given)
+            return [values[v] for v in group.values]
+
+        return function
+
+
+def taps_of(loss_fn: Callable, params: Any, data: Any) -> Taps:
+    """The taps of a loss, given data whose examples are of the shapes they take."""
+    example = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), data)
+    return Taps(loss_fn, params, example)
+
+
+def _inlined(program: ClosedJaxpr) -> ClosedJaxpr:
+    """The program without calls, and with our own convolution and pooling where they can be."""
+
+    def run(program: Any, inputs: Sequence[Any]) -> list:
+        jaxpr = program.jaxpr
+        values = dict(zip(jaxpr.constvars, program.consts, strict=True))
+        values.update(zip(jaxpr.invars, inputs, strict=True))
+        for equation in jaxpr.eqns:
+            name, operands = equation.primitive.name, [_value(v, values) for v in equation.invars]
+            if name in _INLINED:
+                called = equation.params[_INLINED[name]]
+                results = run(_closed(called), operands)
+            elif name == "conv_general_dilated":
+                results = [_convolution(*operands, **equation.params)]
+            elif name == "reduce_window_max" and _is_side_by_side(**equation.params):
+                results = [max_pool(*operands, equation.params["window_dimensions"])]
+            else:
+                results = _apply(program, equation, values)
+            values.update(zip(equation.outvars, results, strict=True))
+        return [_value(v, values) for v in jaxpr.outvars]
+
+    return jax.make_jaxpr(lambda *inputs: run(program, inputs))(*program.in_avals)
+
+
+def _apply(program: ClosedJaxpr, equation: JaxprEqn, values: dict) -> list:
+    """The results of one of a program's operations on the values of its operands."""
+    operands = list(dict.fromkeys(v for v in equation.invars if not isinstance(v, Literal)))
+    jaxpr: Any = program.jaxpr
+    alone = jaxpr.replace(constvars=(), invars=operands, outvars=equation.outvars, eqns=[equation])
+    run: Any = jaxpr_as_fun(ClosedJaxpr(alone, ()))
+    return run(*(values[v] for v in operands))
+
+
+def _closed(program: Any) -> Any:
+    return program if hasattr(program, "consts") else ClosedJaxpr(program, ())
+
+
+def _convolution(lhs: jax.Array, rhs: jax.Array, **parameters: Any) -> jax.Array:
+    return convolution(lhs, rhs, **{name: parameters[name] for name in _OF_CONVOLUTION})
+
+
+def _is_side_by_side(
+    window_dimensions: Any,
+    window_strides: Any,
+    padding: Any,
+    base_dilation: Any,
+    window_dilation: Any,
+    **_: Any,
+) -> bool:
+    """Whether windows neither overlap nor leave a gap, nor reach beyond the array."""
+    is_plain = {*base_dilation, *window_dilation} == {1} and not any(map(any, padding))
+    return is_plain and tuple(window_strides) == tuple(window_dimensions)
+
+
+def _relabels(equation: Any) -> bool:
+    """Whether the result holds the operand's entries, each once."""
+    name, (operand, *_), (result, *_) = (
+        equation.primitive.name, equation.invars, equation.outvars
+    )  # fmt: skip
+    if name == "broadcast_in_dim":
+        return operand.aval.size == result.aval.size
+    return name in _RELABELLINGS or (name == "convert_element_type" and _is_floating(result))
+
+
+def _value(atom: Any, values: dict) -> Any:
+    return atom.val if isinstance(atom, Literal) else values[atom]
+
+
+def _is_floating(variable: Any) -> bool:
+    return jnp.issubdtype(variable.aval.dtype, jnp.inexact)
+
+
+def _floating(equation: JaxprEqn) -> list:
+    return [v for v in equation.outvars if _is_floating(v)]
