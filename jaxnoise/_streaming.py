@@ -9,6 +9,7 @@ length, and what it sees a second time is weighted zero or written again with th
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from ._progress import Progress
 from ._tree import num_examples
 
 NUM_BLOCKS = 20  # of a pass over the data that shows its progress
+_SECONDS_PER_CALL = 0.5
 _CHUNK_NUMBERS = 2**20  # a default chunk holds about this many numbers of input
 
 
@@ -64,7 +66,11 @@ def sum_examples(function: Callable, data: Any, chunk_size: int) -> Any:
 
 
 def map_and_sum(
-    function: Callable, data: Any, chunk_size: int, so_far: Any = None, block: Any = 0
+    function: Callable,
+    data: Any,
+    chunk_size: int,
+    so_far: Any = None,
+    blocks: tuple[Any, Any] = (0, NUM_BLOCKS),
 ) -> tuple[Any, Any]:
     """Joins and adds up what `function` gives for chunks of examples, at once.
 
@@ -72,9 +78,9 @@ def map_and_sum(
       function: (chunk, weights) → (per-example results, sums), as in the two functions above.
       data: batch of n examples.
       chunk_size: largest number of examples in a chunk.
-      so_far: what to go on from, of the shapes of the result; then only the chunks of one of
-        `NUM_BLOCKS` blocks are worked on.
-      block: number of the block, from 0; it may be a tracer.
+      so_far: what to go on from, of the shapes of the result.
+      blocks: which of the `NUM_BLOCKS` blocks of chunks to work on, where there is something to go
+        on from: from the first up to, without, the last; they may be tracers.
 
     Returns:
       (joined, total).
@@ -83,7 +89,7 @@ def map_and_sum(
     num_chunks, length = _even_chunks(n, chunk_size)
     first, last = 0, num_chunks
     if so_far is not None:
-        first, last = (num_chunks * k // NUM_BLOCKS for k in (block, block + 1))
+        first, last = (num_chunks * k // NUM_BLOCKS for k in blocks)
     elif num_chunks == 1:
         return function(data, jnp.ones(n))
     else:
@@ -107,11 +113,18 @@ def map_and_sum(
 
 
 def in_blocks(program: Callable, so_far: Any, n: int, description: str) -> Any:
-    """Calls (so_far, block) → so_far for block after block and shows how far it has come."""
+    """Calls (so_far, blocks) → so_far until all blocks are done, and shows how far it has come.
+
+    A call comprises as many blocks as, going by the one before, take about half a second.
+    """
+    done, count = 0, 1
     with Progress(n, description, "examples", delay=2.0) as progress:
-        for block in range(NUM_BLOCKS):
-            so_far = jax.block_until_ready(program(so_far, block))
-            progress.update(n * (block + 1) // NUM_BLOCKS - n * block // NUM_BLOCKS)
+        while done < NUM_BLOCKS:
+            last, start = min(done + count, NUM_BLOCKS), time.perf_counter()
+            so_far = jax.block_until_ready(program(so_far, (done, last)))
+            progress.update(n * last // NUM_BLOCKS - n * done // NUM_BLOCKS)
+            seconds = (time.perf_counter() - start) / (last - done)
+            done, count = last, max(1, int(_SECONDS_PER_CALL / seconds))
     return so_far
 
 

@@ -1,10 +1,14 @@
 """The harness of the benchmarks, and that the benchmarks run."""
 
+import dataclasses
+import functools
 import json
 import time
 
+import numpy as np
 import pytest
 
+import jaxnoise as jn
 from experiments.benchmarks._harness import Race, compare, run, table
 
 
@@ -52,6 +56,17 @@ def test_results_are_written_with_versions_and_device(race, tmp_path, capsys):
     assert table(written["results"]) in printed
 
 
+def test_ratios_to_further_references_have_columns(race):
+    result = run(dataclasses.replace(race[0], references=("ours",)), 2)
+    (reference,) = result["contestants"]["peer"]["references"].values()
+    times = [result["contestants"][name]["times"] for name in ("peer", "ours")]
+    assert reference["ratio"] == pytest.approx(np.median(np.divide(*times)))
+    assert result["contestants"]["ours"]["references"]["ours"]["ratio"] == 1
+    head, _, *lines = table([result]).splitlines()
+    assert head.endswith("/ ours's")
+    assert lines[0].endswith("1.00 (1.00–1.00)")
+
+
 @pytest.mark.slow
 def test_convolution_benchmark(tmp_path):
     pytest.importorskip("torch")
@@ -79,3 +94,64 @@ def test_networks_of_both_libraries_do_the_same_work():
             contestant()
     with pytest.raises(ValueError, match="no case has 'nothing' in its name: choose from"):
         list(models.races(models.Config(only="nothing")))
+
+
+@pytest.fixture
+def gradient_noise():
+    torch, *_ = (pytest.importorskip(package) for package in ("torch", "backpack", "opacus"))
+    from experiments.benchmarks import gradient_noise
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several wait long for each other on a busy machine
+    yield gradient_noise
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # PyTorch's own
+def test_peers_of_the_noise_profile_agree(gradient_noise):
+    config = gradient_noise.Config(only="FeedForward", quick=True)
+    memory, *races = gradient_noise.races(config)
+    assert set(memory.contestants) == {"n", "2n", "4n"}
+    for race, target in zip(races, (1.3, 2.1, 2.7), strict=True):
+        assert set(race.contestants) == {
+            "plain gradient",
+            "PyTorch gradient",
+            "jaxnoise",
+            *gradient_noise.PEERS,
+        }
+        assert race.target == target
+
+
+def test_peers_of_the_noise_profile_must_agree(gradient_noise):
+    case = gradient_noise.CASES[0]
+    given = {"ours": {"squared_norms": np.ones(3)}, "peer": {"squared_norms": np.ones(3)}}
+    gradient_noise.check(case, given)
+    given["peer"]["squared_norms"] = np.array([1.0, 1.0, 1.002])
+    with pytest.raises(ValueError, match="peer and ours disagree on squared_norms"):
+        gradient_noise.check(case, given)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # PyTorch's own
+def test_peers_of_the_noise_profile_agree_on_batch_normalisation(gradient_noise):
+    width = {"width": 4}
+    case = dataclasses.replace(
+        gradient_noise.CASES[-1],
+        model=functools.partial(jn.models.ResNet18, **width),
+        twin=functools.partial(gradient_noise.CASES[-1].twin, **width),
+        shape=(3, 8, 8, 3),
+        steps=2,
+    )
+    model, twin = gradient_noise.networks(case)
+    race = gradient_noise.race(case, "profile", model, twin)
+    assert set(race.contestants) > set(gradient_noise.PEERS)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # PyTorch's own
+def test_gradient_noise_benchmark(gradient_noise, tmp_path):
+    gradient_noise.benchmark(gradient_noise.Config(only="SmallCNN", quick=True, out=tmp_path))
+    (path,) = tmp_path.glob("gradient_noise-*.json")
+    written = json.loads(path.read_text())
+    assert {"opacus", "backpack-for-pytorch"} <= set(written["environment"]["versions"])
+    assert [len(result["contestants"]) for result in written["results"]] == [3, 7, 7, 7]

@@ -21,6 +21,8 @@ RESULTS = Path(__file__).parent / "results"
 # Threads of the contestant before go on spinning for a while.
 _PAUSE = 0.3
 
+_PEERS = ("torch", "backpack-for-pytorch", "opacus")
+
 Contestant = Callable[[], Any]
 
 
@@ -29,7 +31,8 @@ class Race:
     """Contestants that do the same work, by name.
 
     A contestant runs once per call and returns when its work is done; `work` says how many units
-    (steps, layers) a call of each comprises, so that times are per unit.
+    (steps, layers) a call of each comprises, so that times are per unit. `references` are those
+    contestants, beside the peer, to whose times ratios are wanted, too.
     """
 
     case: str
@@ -37,6 +40,7 @@ class Race:
     work: dict[str, int]
     peer: str
     target: float | None = None
+    references: tuple[str, ...] = ()
 
 
 def run(race: Race, repetitions: int) -> dict[str, Any]:
@@ -57,16 +61,20 @@ def run(race: Race, repetitions: int) -> dict[str, Any]:
             times[name].append(1e3 * (time.perf_counter() - start) / race.work[name])
     rows = {}
     for name, own in times.items():
-        ratios = [a / b for a, b in zip(own, times[race.peer], strict=True)]
-        low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         rows[name] = {
             "milliseconds": statistics.median(own),
             "times": own,
-            "ratio": statistics.median(ratios),
-            "ratio_quartiles": [low, high],
+            **_ratio(own, times[race.peer]),
+            "references": {other: _ratio(own, times[other]) for other in race.references},
             "peak_memory_mb": memory[name],
         }
     return {"case": race.case, "peer": race.peer, "target": race.target, "contestants": rows}
+
+
+def _ratio(own: list[float], others: list[float]) -> dict[str, Any]:
+    ratios = [a / b for a, b in zip(own, others, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return {"ratio": statistics.median(ratios), "ratio_quartiles": [low, high]}
 
 
 def compare(name: str, races: Iterable[Race], repetitions: int, out: Path) -> None:
@@ -77,7 +85,7 @@ def compare(name: str, races: Iterable[Race], repetitions: int, out: Path) -> No
         results.append(run(race, repetitions))
         print(table(results[-1:]), flush=True)
     where = environment()
-    for package in ("torch",):
+    for package in _PEERS:
         try:
             where["versions"][package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -90,23 +98,38 @@ def compare(name: str, races: Iterable[Race], repetitions: int, out: Path) -> No
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """One line per contestant: time, ratio to the peer's and its quartiles, memory, target."""
+    """One line per contestant: time, ratio to the peer's and its quartiles, memory.
+
+    A column each follows for the other contestants that the results give ratios to.
+    """
+    others = list(dict.fromkeys(name for result in results for name in _references(result)))
     rows = []
     for result in results:
         for name, row in result["contestants"].items():
-            low, high = row["ratio_quartiles"]
-            is_peer = name == result["peer"]
             memory = row["peak_memory_mb"]
             rows.append(
                 (
                     result["case"],
                     name,
                     f"{row['milliseconds']:.3g}",
-                    "peer" if is_peer else f"{row['ratio']:.2f} ({low:.2f}–{high:.2f})",
+                    "peer" if name == result["peer"] else _with_quartiles(row),
                     "" if memory is None else f"{memory:.0f}",
+                    *(_with_quartiles(row["references"].get(other)) for other in others),
                 )
             )
-    return text_table(("case", "contestant", "ms", "time / peer's", "peak MB"), rows)
+    heads = ("case", "contestant", "ms", "time / peer's", "peak MB")
+    return text_table((*heads, *(f"/ {other}'s" for other in others)), rows)
+
+
+def _references(result: dict[str, Any]) -> Iterable[str]:
+    return next(iter(result["contestants"].values()))["references"]
+
+
+def _with_quartiles(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    low, high = row["ratio_quartiles"]
+    return f"{row['ratio']:.2f} ({low:.2f}–{high:.2f})"
 
 
 def _device_name(where: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._streaming import in_blocks, map_and_sum
+from .._streaming import NUM_BLOCKS, in_blocks, map_and_sum
 from .._tree import is_concrete, num_examples, wide
 from ._per_example import default_gradient_chunk, example_gradients, prepare
 from ._reduce import reduce_gradients
@@ -142,12 +142,12 @@ def gradient_pass(
         _gradient_pass, loss_fn, params, data, center, chunk_size=chunk_size, method=method
     )
     if n < SHOWS_PROGRESS or not is_concrete(loss_fn, params, data, center):
-        return program(None, 0)
+        return program(None, (0, NUM_BLOCKS))
     return in_blocks(program, (norms, sums), n, description)
 
 
 @functools.partial(jax.jit, static_argnames=("chunk_size", "method"), donate_argnums=4)
-def _gradient_pass(loss_fn, params, data, center, so_far, block, *, chunk_size, method):
+def _gradient_pass(loss_fn, params, data, center, so_far, blocks, *, chunk_size, method):
     if method == "vmap":
         size = default_gradient_chunk(params, num_examples(data))
 
@@ -164,7 +164,7 @@ def _gradient_pass(loss_fn, params, data, center, so_far, block, *, chunk_size, 
                 taps, params, chunk, weights=weights if summed else None, center=center
             )
 
-    return map_and_sum(reduced, data, chunk_size or size, so_far, block)
+    return map_and_sum(reduced, data, chunk_size or size, so_far, blocks)
 
 
 def total_norms(layer_norms: list[jax.Array]) -> jax.Array:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .._results import Result
-from .._streaming import in_blocks, map_and_sum
+from .._streaming import NUM_BLOCKS, in_blocks, map_and_sum
 from .._tree import is_concrete, leaves_with_path, num_examples, path_name, squared_norm
 from ._norms import (
     SHOWS_PROGRESS,
@@ -120,17 +120,17 @@ def _slopes(loss_fn, params, data, direction, chunk_size):
     n = num_examples(data)
     losses = jax.eval_shape(loss_fn, params, data)
     if n < SHOWS_PROGRESS:
-        return program(None, 0)[0]
+        return program(None, (0, NUM_BLOCKS))[0]
     return in_blocks(program, (jnp.zeros(n, losses.dtype), ()), n, "gradient noise")[0]
 
 
 @functools.partial(jax.jit, static_argnums=4)
-def _slopes_of_block(loss_fn, params, data, direction, chunk_size, so_far, block):
+def _slopes_of_block(loss_fn, params, data, direction, chunk_size, so_far, blocks):
     def slopes(chunk, weights):
         return jax.jvp(lambda w: loss_fn(w, chunk), (params,), (direction,))[1], ()
 
     size = chunk_size or taps_of(loss_fn, params, data).default_chunk_size(num_examples(data))
-    return map_and_sum(slopes, data, size, so_far, block)
+    return map_and_sum(slopes, data, size, so_far, blocks)
 
 
 @jax.jit

@@ -19,26 +19,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
+from jax.extend.core import JaxprEqn, Literal, Var
 
-from .._convolution import convolution
-from .._pooling import max_pool
 from .._tree import num_examples
+from ._program import apply, inlined
 
 _RELABELLINGS = {"reshape", "transpose", "squeeze", "rev", "copy", "copy_p", "expand_dims"}
-_INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "checkpoint": "jaxpr"}
-
-_OF_CONVOLUTION = (
-    "window_strides",
-    "padding",
-    "lhs_dilation",
-    "rhs_dilation",
-    "dimension_numbers",
-    "feature_group_count",
-    "batch_group_count",
-    "precision",
-    "preferred_element_type",
-)
 
 # By default the operands and cotangents of a chunk hold about as many numbers as do well in a
 # processor's caches, or what is little of an accelerator's memory; but a chunk has a few examples
@@ -111,7 +97,7 @@ class Taps:
             loss = loss_fn(params, jax.tree.map(lambda x: x[None], example))[0]
             return weight.astype(loss.dtype) * loss  # so that it always depends on the example
 
-        self._program = _inlined(jax.make_jaxpr(loss_of_one)(params, example, jnp.ones(())))
+        self._program = inlined(jax.make_jaxpr(loss_of_one)(params, example, jnp.ones(())))
         inputs, count = self._program.jaxpr.invars, len(jax.tree.leaves(params))
         self._params, self._inputs = inputs[:count], inputs[count:]
         self._read()
@@ -189,7 +175,7 @@ class Taps:
         values = dict(zip(jaxpr.constvars, self._program.consts, strict=True))
         values.update(zip(self._params, leaves, strict=True))
         for equation in self._before:
-            results = _apply(self._program, equation, values)
+            results = apply(self._program, equation, values)
             values.update(zip(equation.outvars, results, strict=True))
         return values
 
@@ -198,7 +184,7 @@ class Taps:
         values = {**values, **dict(zip(self._inputs, jax.tree.leaves(example), strict=True))}
         others = []
         for k, equation in enumerate(self._body):
-            results = _apply(self._program, equation, values)
+            results = apply(self._program, equation, values)
             if (use := self._use_of.get(k)) is not None:
                 others.append([values[v] for v in self.uses[use].others])
                 added = iter(probes[use])
@@ -213,7 +199,7 @@ class Taps:
     def results(self, use: Use, values: dict[Var, Any], others: list) -> list[jax.Array]:
         """Floating results of a use, for one example."""
         given = {**values, **dict(zip(use.others, others, strict=True))}
-        results = _apply(self._program, use.equation, given)
+        results = apply(self._program, use.equation, given)
         outputs = zip(use.equation.outvars, results, strict=True)
         return [y for v, y in outputs if _is_floating(v)]
 
@@ -236,60 +222,6 @@ def taps_of(loss_fn: Callable, params: Any, data: Any) -> Taps:
     return Taps(loss_fn, params, example)
 
 
-def _inlined(program: ClosedJaxpr) -> ClosedJaxpr:
-    """The program without calls, and with our own convolution and pooling where they can be."""
-
-    def run(program: Any, inputs: Sequence[Any]) -> list:
-        jaxpr = program.jaxpr
-        values = dict(zip(jaxpr.constvars, program.consts, strict=True))
-        values.update(zip(jaxpr.invars, inputs, strict=True))
-        for equation in jaxpr.eqns:
-            name, operands = equation.primitive.name, [_value(v, values) for v in equation.invars]
-            if name in _INLINED:
-                called = equation.params[_INLINED[name]]
-                results = run(_closed(called), operands)
-            elif name == "conv_general_dilated":
-                results = [_convolution(*operands, **equation.params)]
-            elif name == "reduce_window_max" and _is_side_by_side(**equation.params):
-                results = [max_pool(*operands, equation.params["window_dimensions"])]
-            else:
-                results = _apply(program, equation, values)
-            values.update(zip(equation.outvars, results, strict=True))
-        return [_value(v, values) for v in jaxpr.outvars]
-
-    return jax.make_jaxpr(lambda *inputs: run(program, inputs))(*program.in_avals)
-
-
-def _apply(program: ClosedJaxpr, equation: JaxprEqn, values: dict) -> list:
-    """The results of one of a program's operations on the values of its operands."""
-    operands = list(dict.fromkeys(v for v in equation.invars if not isinstance(v, Literal)))
-    jaxpr: Any = program.jaxpr
-    alone = jaxpr.replace(constvars=(), invars=operands, outvars=equation.outvars, eqns=[equation])
-    run: Any = jaxpr_as_fun(ClosedJaxpr(alone, ()))
-    return run(*(values[v] for v in operands))
-
-
-def _closed(program: Any) -> Any:
-    return program if hasattr(program, "consts") else ClosedJaxpr(program, ())
-
-
-def _convolution(lhs: jax.Array, rhs: jax.Array, **parameters: Any) -> jax.Array:
-    return convolution(lhs, rhs, **{name: parameters[name] for name in _OF_CONVOLUTION})
-
-
-def _is_side_by_side(
-    window_dimensions: Any,
-    window_strides: Any,
-    padding: Any,
-    base_dilation: Any,
-    window_dilation: Any,
-    **_: Any,
-) -> bool:
-    """Whether windows neither overlap nor leave a gap, nor reach beyond the array."""
-    is_plain = {*base_dilation, *window_dilation} == {1} and not any(map(any, padding))
-    return is_plain and tuple(window_strides) == tuple(window_dimensions)
-
-
 def _relabels(equation: Any) -> bool:
     """Whether the result holds the operand's entries, each once."""
     name, (operand, *_), (result, *_) = (
@@ -298,10 +230,6 @@ def _relabels(equation: Any) -> bool:
     if name == "broadcast_in_dim":
         return operand.aval.size == result.aval.size
     return name in _RELABELLINGS or (name == "convert_element_type" and _is_floating(result))
-
-
-def _value(atom: Any, values: dict) -> Any:
-    return atom.val if isinstance(atom, Literal) else values[atom]
 
 
 def _is_floating(variable: Any) -> bool:

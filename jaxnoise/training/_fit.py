@@ -19,7 +19,7 @@ from .._tree import as_partial, num_examples
 from ..schedules import NoiseStage, stage_schedule
 from ._checkpoint import Checkpoints, describe_key
 from ._epoch import run_epoch, run_evaluation
-from ._start import check_loss, fold_in_epoch, method_of, start, transformation_of
+from ._start import check_loss, fold_in_epoch, method_of, own, start, transformation_of
 from ._state import FitResult, History, NonFiniteLossError, TrainState
 
 
@@ -39,6 +39,7 @@ def fit(
     replica_mode: Literal["auto", "map", "vmap"] = "auto",
     stacked: bool = False,
     checkpoint_dir: str | os.PathLike | None = None,
+    on_epoch: Callable[[int, Any, Any], None] | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Trains by stages of constant learning rate and batch size, each epoch one compiled program.
@@ -73,6 +74,10 @@ def fit(
         all replicas start from the same ones.
       checkpoint_dir: folder of checkpoints, one written after each epoch; where it holds some of
         the same run, training goes on from the newest.
+      on_epoch: called as on_epoch(epoch, params, model_state) on the host after every epoch, before
+        its checkpoint is written; epochs count from 1. The values are copies that may be kept; with
+        replicas they have the leading (n,). Epochs that a checkpoint holds already are not trained
+        again, and not seen.
       progress: whether to show progress on standard error.
 
     Returns:
@@ -159,6 +164,8 @@ def fit(
                     program = as_partial(evaluate)
                     test = run_evaluation(program, state, test_data, chunk_size=size, mode=mode)
                 records.append(_record(state, stage, train, test, started))
+                if on_epoch is not None:
+                    on_epoch(epoch + 1, *own((state.params, state.model_state)))
                 if checkpoints is not None:
                     checkpoints.save(epoch + 1, state, records)
                 bar.update(note=_note(records[-1]))

@@ -39,19 +39,19 @@ def start(key, optimizer, params, model_state, replicas, stacked) -> tuple[Train
         raise TypeError("key must be a typed key: use jax.random.key, not jax.random.PRNGKey")
     if key.shape not in ((), (replicas,)):
         raise ValueError(f"key must be a single key, or one for each replica, got {key.shape}")
-    params, model_state = jax.tree.map(_own, (params, model_state))
+    params, model_state = own((params, model_state))
     if not jax.tree.leaves(params):
         raise ValueError("params holds no arrays")
     step, finite = jnp.zeros((), jnp.int32), jnp.ones((), bool)
     if replicas is None:
-        opt_state = jax.tree.map(_own, optimizer.init(params))
+        opt_state = own(optimizer.init(params))
         return TrainState(params, model_state, opt_state, step, finite), key
     repeat = functools.partial(jax.tree.map, lambda x: jnp.stack([x] * replicas))
     if not stacked:
         params, model_state = repeat((params, model_state))
     elif num_examples((params, model_state), "params and model_state") != replicas:
         raise ValueError(f"stacked params need a leading axis of {replicas} replicas")
-    opt_state = jax.tree.map(_own, jax.vmap(optimizer.init)(params))
+    opt_state = own(jax.vmap(optimizer.init)(params))
     opt_state = jax.tree.map(functools.partial(_own_keys, replicas), opt_state)
     state = TrainState(params, model_state, opt_state, *repeat((step, finite)))
     return state, key if key.shape else jax.random.split(key, replicas)
@@ -63,7 +63,12 @@ def _own_keys(replicas: int, leaf: jax.Array) -> jax.Array:
     return jax.vmap(jax.random.fold_in)(leaf, jnp.arange(replicas)) if is_key else leaf
 
 
-def _own(x: Any) -> jax.Array:
+def own(tree: Any) -> Any:
+    """Copies of all leaves, so that the donation of the others' buffers leaves them alone."""
+    return jax.tree.map(_copy, tree)
+
+
+def _copy(x: Any) -> jax.Array:
     x = jnp.asarray(x)
     return x.copy() if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else jnp.array(x, x.dtype)
 

@@ -148,7 +148,6 @@ def test_under_jit(dense, walk):
     np.testing.assert_allclose(compiled(stacked(iterates)), expected, rtol=1e-5)
 
 
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
