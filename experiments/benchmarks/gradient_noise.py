@@ -80,7 +80,7 @@ CASES = [
         _noise_peers.FeedForward,
         (128, 28, 28, 1),
         num_classes=10,
-        steps=64,
+        steps=32,
     ),
     Case(
         "SmallCNN 28²",
@@ -88,9 +88,9 @@ CASES = [
         functools.partial(_pytorch.SmallCNN, **_IMAGES),
         (128, 28, 28, 1),
         num_classes=10,
-        steps=8,
+        steps=4,
     ),
-    Case("ResNet18 32²", jn.models.ResNet18, _pytorch.ResNet18, (32, 32, 32, 3), 10, steps=4),
+    Case("ResNet18 32²", jn.models.ResNet18, _pytorch.ResNet18, (32, 32, 32, 3), 10, steps=2),
 ]
 
 

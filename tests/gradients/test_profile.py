@@ -1,11 +1,15 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.tree_util import Partial
 
-from jaxnoise.gradients import NoiseProfile, noise_profile
+from jaxnoise import _streaming
+from jaxnoise.gradients import NoiseProfile, _norms, _profile, noise_profile, squared_norms
 
 
 def slow_profile(gradients):
@@ -141,6 +145,41 @@ def test_nearly_alike_examples(stored_mlp, by_loop, spread, chunk_size):
     rounding = 1e-7 / spread + (2e-6 / spread) ** 2  # of the gradients, and of their mean
     np.testing.assert_allclose(profile.covariance_trace, twin.covariance_trace, rtol=rounding)
     np.testing.assert_allclose(profile.gradient_squared_norm, twin.gradient_squared_norm, rtol=1e-5)
+
+
+def test_the_way_over_the_slopes_is_that_of_the_differences(stored, monkeypatch):
+    single = jax.tree.map(np.float32, stored.params)
+    fast = noise_profile(stored.loss_fn, single, stored.data, chunk_size=16)
+    monkeypatch.setattr(_profile, "_slopes", None)
+    with pytest.raises(TypeError):
+        noise_profile(stored.loss_fn, single, stored.data)
+    monkeypatch.setattr(_profile, "is_concrete", lambda *trees: False)
+    direct = noise_profile(stored.loss_fn, single, stored.data, chunk_size=16)
+    assert_close(fast, direct, rtol=1e-4)
+
+
+def test_memory_does_not_grow_with_the_examples(dense):
+    loss_fn, params, _ = dense
+
+    def temporary_bytes(n):
+        data = {"x": jnp.zeros((n, 3))}
+        inputs = (Partial(loss_fn), params, data, None, None, (0, 20))
+        program = _norms._gradient_pass.lower(*inputs, chunk_size=8, method="sums").compile()
+        return program.memory_analysis().temp_size_in_bytes - 3 * 4 * n  # less the results
+
+    assert temporary_bytes(4096) <= temporary_bytes(64) + 3 * 4 * 4096
+
+
+def test_long_work_shows_its_progress(dense, monkeypatch, capsys):
+    loss_fn, params, data = dense
+    monkeypatch.setattr(_norms, "SHOWS_PROGRESS", 1)
+    in_blocks = functools.partial(_streaming.Progress, delay=0.0)
+    monkeypatch.setattr(_streaming, "Progress", lambda *args, delay: in_blocks(*args))
+    norms = squared_norms(loss_fn, params, data, chunk_size=2)
+    assert "gradient norms: 9/9 examples" in capsys.readouterr().err
+    np.testing.assert_allclose(
+        norms, squared_norms(loss_fn, params, data, method="vmap"), rtol=1e-5
+    )
 
 
 def test_equal_examples_have_no_noise():
