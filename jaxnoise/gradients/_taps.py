@@ -107,14 +107,14 @@ class Taps:
         sources: dict[Var, frozenset[int]] = {v: frozenset([i]) for i, v in enumerate(self._params)}
         relabelled, of_example = set(self._params), set(self._inputs)
         self._before, self._body, self.uses = [], [], []
-        use_of: dict[int, int] = {}
+        self._use_of: dict[int, int] = {}
         for equation in self._program.eqns:
             operands = [v for v in equation.invars if not isinstance(v, Literal)]
             fixed = list(dict.fromkeys(v for v in operands if v in sources and _is_floating(v)))
             if others := list(dict.fromkeys(v for v in operands if v in of_example)):
                 of_example.update(equation.outvars)
                 if fixed and any(map(_is_floating, equation.outvars)):
-                    use_of[len(self._body)] = len(self.uses)
+                    self._use_of[len(self._body)] = len(self.uses)
                     self.uses.append(Use(equation, fixed, others))
                 self._body.append(equation)
                 continue
@@ -124,7 +124,6 @@ class Taps:
                 sources.update(dict.fromkeys(equation.outvars, source))
                 if operands == fixed[:1] and fixed[0] in relabelled and _relabels(equation):
                     relabelled.update(equation.outvars)
-        self._use_of, self._of_example = use_of, of_example
         self.groups = self._grouped(sources, relabelled)
 
     def _grouped(self, sources: dict, relabelled: set) -> list[Group]:
@@ -139,10 +138,13 @@ class Taps:
         for params in {id(m): sorted(m) for m in merged}.values():
             own = [v for v in values if sources[v] & set(params)]
             uses = [k for k, use in enumerate(self.uses) if set(own) & set(use.values)]
-            alone = len(own) == len(params) == len(uses) == 1
-            alone = alone and len(self.uses[uses[0]].values) == 1 and own[0] in relabelled
-            alone = alone and self.uses[uses[0]].equation.invars.count(own[0]) == 1
-            groups.append(Group(params, own, uses, alone))
+            is_relabelled = (
+                len(params) == len(own) == len(uses) == 1
+                and own[0] in relabelled
+                and self.uses[uses[0]].values == own
+                and self.uses[uses[0]].equation.invars.count(own[0]) == 1
+            )
+            groups.append(Group(params, own, uses, is_relabelled))
         return groups
 
     def default_chunk_size(self, n: int) -> int:
@@ -224,9 +226,7 @@ def taps_of(loss_fn: Callable, params: Any, data: Any) -> Taps:
 
 def _relabels(equation: Any) -> bool:
     """Whether the result holds the operand's entries, each once."""
-    name, (operand, *_), (result, *_) = (
-        equation.primitive.name, equation.invars, equation.outvars
-    )  # fmt: skip
+    name, operand, result = equation.primitive.name, equation.invars[0], equation.outvars[0]
     if name == "broadcast_in_dim":
         return operand.aval.size == result.aval.size
     return name in _RELABELLINGS or (name == "convert_element_type" and _is_floating(result))
