@@ -150,15 +150,20 @@ def has_convolutions(function: Callable, *args: Any) -> bool:
     With a convolution in it, a program is better mapped over parameters one after another: under
     `vmap` each becomes a grouped convolution, which is several times slower.
     """
-    return _has_convolutions(jax.make_jaxpr(function)(*args).jaxpr)
+    return contains({"conv_general_dilated", "convolution_map"}, function, *args)
 
 
-def _has_convolutions(jaxpr: Any) -> bool:
+def contains(primitives: set[str], function: Callable, *args: Any) -> bool:
+    """Whether the program of `function(*args)` has one of the operations in it."""
+    return _contains(primitives, jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _contains(primitives: set[str], jaxpr: Any) -> bool:
     for equation in jaxpr.eqns:
-        if equation.primitive.name in ("conv_general_dilated", "convolution_map"):
+        if equation.primitive.name in primitives:
             return True
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
-            if _is_jaxpr(inner) and _has_convolutions(getattr(inner, "jaxpr", inner)):
+            if _is_jaxpr(inner) and _contains(primitives, getattr(inner, "jaxpr", inner)):
                 return True
     return False
 

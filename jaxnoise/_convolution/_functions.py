@@ -102,7 +102,7 @@ def convolution(
         (r - 1 - a, m + a - n) for r, a, m, n in zip(reach, low, spread, size, strict=True)
     )
     window = Window(size, rhs.shape[:-2], lhs_dilation, pads, rhs_dilation, *sums)
-    flipped = jnp.flip(rhs, range(lhs.ndim - 2)).swapaxes(-1, -2)
+    flipped = lax.rev(rhs, range(lhs.ndim - 2)).swapaxes(-1, -2)
     return convolution_map("input", lhs, flipped, window, y.dtype)
 
 
@@ -161,7 +161,7 @@ def conv_transpose(
         reach = [(k - 1) * d + 1 for k, d in zip(rhs.shape, dilation, strict=False)]
         padding = [_zeros_around(padding, k, s) for k, s in zip(reach, strides, strict=True)]
     if transpose_kernel:
-        rhs = jnp.flip(rhs, range(spatial)).swapaxes(-1, -2)
+        rhs = lax.rev(rhs, range(spatial)).swapaxes(-1, -2)
     return convolution(
         lhs,
         rhs,

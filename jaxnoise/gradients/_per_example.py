@@ -96,11 +96,16 @@ def check_losses(loss_fn: Callable, params: Any, data: Any, n: int) -> None:
             f"loss_fn must give one loss per example, shape ({n},) for this batch, got {shape}: "
             "leave out the mean over examples"
         )
+    if not jnp.issubdtype(losses.dtype, jnp.floating):
+        raise TypeError(f"loss_fn must give floating losses, got {losses.dtype}")
 
 
 def _check_coupling(loss_fn: Callable, params: Any, few: Any) -> None:
     """Raises if an example's loss changes with another example, or with its own place."""
-    losses, replaced, moved = (np.asarray(x) for x in _compared_losses(loss_fn, params, few))
+    compared = _compared_losses(loss_fn, params, few)
+    if not is_concrete(compared):  # the loss closes over tracers
+        return
+    losses, replaced, moved = map(np.asarray, compared)
     if not _are_close(replaced[1:], losses[1:]):
         raise ValueError(
             "loss_fn couples the examples of a batch: an example's loss changed with another "

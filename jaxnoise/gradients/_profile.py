@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .._results import Result
-from .._streaming import NUM_BLOCKS, in_blocks, map_and_sum
+from .._streaming import NUM_BLOCKS, contains, in_blocks, map_and_sum
 from .._tree import is_concrete, leaves_with_path, num_examples, path_name, squared_norm
 from ._norms import (
     SHOWS_PROGRESS,
@@ -102,7 +102,7 @@ def noise_profile(
     params = jax.tree.map(jnp.asarray, params)
     norms, mean = leaf_norms_and_mean(loss_fn, params, data, chunk_size)
     check_finite(total_norms(norms))
-    if is_concrete(loss_fn, params, data):
+    if is_concrete(norms) and not _has_own_rules(loss_fn, params, data):
         slopes = _slopes(loss_fn, params, data, mean, chunk_size)
         profile, is_accurate = _profile_by_slopes(norms, slopes, mean)
         if is_accurate:
@@ -111,6 +111,11 @@ def noise_profile(
         loss_fn, params, data, chunk_size=chunk_size, description="gradient noise", center=mean
     )
     return _profile(norms, total_norms(noise), [jnp.sum(leaf) for leaf in noise], mean)
+
+
+def _has_own_rules(loss_fn, params, data) -> bool:
+    """Whether a part of the loss has a backward rule of its own, which forward mode can't take."""
+    return contains({"custom_vjp_call", "custom_vjp_call_jaxpr"}, loss_fn, params, data)
 
 
 def _slopes(loss_fn, params, data, direction, chunk_size):

@@ -89,7 +89,7 @@ def _without_forming(
     if there is not None:
         norms = way.squared_differences(here, there, k)
     elif center is not None:
-        norms = way.squared_distances(here, k, *values_of(center))
+        norms = way.squared_distances(here, k, taps.relabel(group, center[0]))
     else:
         norms = way.squared_norms(here, k)
     if weights is None:

@@ -118,7 +118,7 @@ def _nonnegative(x: jax.Array) -> jax.Array:
 def rows(use: Use) -> Rows | None:
     """The use read as rows, if it is a matrix product with the value or a convolution by it."""
     equation, name = use.equation, use.equation.primitive.name
-    if len(use.others) != 1 or len(equation.invars) != 2:
+    if len(use.others) != 1 or len(equation.invars) != 2 or _is_complex(use):
         return None
     if name == "dot_general" and not equation.params["dimension_numbers"][1][0]:
         return _of_product(use)
@@ -126,6 +126,11 @@ def rows(use: Use) -> Rows | None:
     if name == "convolution_map" and is_kernel and equation.params["result"] != "kernel":
         return _of_convolution(equation)
     return None
+
+
+def _is_complex(use: Use) -> bool:
+    variables: list[Any] = [*use.equation.invars, *use.equation.outvars]
+    return any(jnp.issubdtype(v.aval.dtype, jnp.complexfloating) for v in variables)
 
 
 def _of_product(use: Use) -> Rows:

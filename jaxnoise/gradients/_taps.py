@@ -56,14 +56,19 @@ class Group:
       params: which leaves of the parameters.
       values: what is made of them alone and meets the example.
       uses: which uses they have.
-      is_relabelled: whether there are one leaf, one value and one use, in which the value is alone
-        and holds the leaf's entries, each once, in some shape or order.
+      relabelling: where there are one leaf, one value and one use, in which the value is alone and
+        holds the leaf's entries, each once, in some shape or order: the operations by which it
+        comes from the leaf; None otherwise.
     """
 
     params: list[int]
     values: list[Var]
     uses: list[int]
-    is_relabelled: bool
+    relabelling: tuple[JaxprEqn, ...] | None
+
+    @property
+    def is_relabelled(self) -> bool:
+        return self.relabelling is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +110,8 @@ class Taps:
     def _read(self) -> None:
         """Sorts the operations: those before any example, those of the example, and the uses."""
         sources: dict[Var, frozenset[int]] = {v: frozenset([i]) for i, v in enumerate(self._params)}
-        relabelled, of_example = set(self._params), set(self._inputs)
+        relabelled: dict[Var, tuple] = dict.fromkeys(self._params, ())
+        of_example, active = set(self._inputs), self._active()
         self._before, self._body, self.uses = [], [], []
         self._use_of: dict[int, int] = {}
         for equation in self._program.eqns:
@@ -113,7 +119,7 @@ class Taps:
             fixed = list(dict.fromkeys(v for v in operands if v in sources and _is_floating(v)))
             if others := list(dict.fromkeys(v for v in operands if v in of_example)):
                 of_example.update(equation.outvars)
-                if fixed and any(map(_is_floating, equation.outvars)):
+                if fixed and active.intersection(equation.outvars):
                     self._use_of[len(self._body)] = len(self.uses)
                     self.uses.append(Use(equation, fixed, others))
                 self._body.append(equation)
@@ -123,10 +129,20 @@ class Taps:
                 source = frozenset().union(*(sources[v] for v in fixed))
                 sources.update(dict.fromkeys(equation.outvars, source))
                 if operands == fixed[:1] and fixed[0] in relabelled and _relabels(equation):
-                    relabelled.update(equation.outvars)
+                    relabelled[equation.outvars[0]] = (*relabelled[fixed[0]], equation)
         self.groups = self._grouped(sources, relabelled)
 
-    def _grouped(self, sources: dict, relabelled: set) -> list[Group]:
+    def _active(self) -> set[Var]:
+        """The floating variables by which the loss is differentiated."""
+        active = set(self._program.jaxpr.outvars)
+        for equation in reversed(self._program.eqns):
+            name = equation.primitive.name
+            if name != "stop_gradient" and active.intersection(equation.outvars):
+                operands = (v for v in equation.invars if not isinstance(v, Literal))
+                active.update(v for v in operands if _is_floating(v))
+        return active
+
+    def _grouped(self, sources: dict, relabelled: dict[Var, tuple]) -> list[Group]:
         """Parameters that meet in one value stand in one group."""
         merged = [{i} for i in range(len(self._params))]
         values = list(dict.fromkeys(v for use in self.uses for v in use.values))
@@ -140,11 +156,12 @@ class Taps:
             uses = [k for k, use in enumerate(self.uses) if set(own) & set(use.values)]
             is_relabelled = (
                 len(params) == len(own) == len(uses) == 1
-                and own[0] in relabelled
                 and self.uses[uses[0]].values == own
                 and self.uses[uses[0]].equation.invars.count(own[0]) == 1
             )
-            groups.append(Group(params, own, uses, is_relabelled))
+            groups.append(
+                Group(params, own, uses, relabelled.get(own[0]) if is_relabelled else None)
+            )
         return groups
 
     def default_chunk_size(self, n: int) -> int:
@@ -217,6 +234,14 @@ class Taps:
 
         return function
 
+    def relabel(self, group: Group, array: jax.Array) -> jax.Array:
+        """Another array's entries in the shape and order of the group's value, in its own dtype."""
+        for equation in group.relabelling or ():
+            if equation.primitive.name != "convert_element_type":
+                (operand,) = (v for v in equation.invars if not isinstance(v, Literal))
+                (array,) = apply(self._program, equation, {operand: array})
+        return array
+
 
 def taps_of(loss_fn: Callable, params: Any, data: Any) -> Taps:
     """The taps of a loss, given data whose examples are of the shapes they take."""
@@ -229,7 +254,9 @@ def _relabels(equation: Any) -> bool:
     name, operand, result = equation.primitive.name, equation.invars[0], equation.outvars[0]
     if name == "broadcast_in_dim":
         return operand.aval.size == result.aval.size
-    return name in _RELABELLINGS or (name == "convert_element_type" and _is_floating(result))
+    if name == "convert_element_type":
+        return all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in (operand, result))
+    return name in _RELABELLINGS
 
 
 def _is_floating(variable: Any) -> bool:
