@@ -59,7 +59,8 @@ class Lookups:
     def _read(self, record: Record, use: int) -> tuple[jax.Array, jax.Array]:
         """Indices (B, T), those outside of the table beyond its end, and cotangents (B, T, D)."""
         (indices,), (cotangent,) = record.others[use], record.cotangents[use]
-        indices = indices.reshape(-1, self.positions).astype(jnp.int32)
+        indices = indices.reshape(-1, self.positions)
+        indices = indices.astype(jnp.promote_types(indices.dtype, jnp.int32))
         if self.clipped:
             indices = jnp.clip(indices, 0, self.rows - 1)
         is_inside = (indices >= 0) & (indices < self.rows)

@@ -68,9 +68,9 @@ class Rows:
         a, d = self._rows(record, use)
         mean_a, mean_d = jnp.mean(a, 0), jnp.mean(d, 0)
         u, v = a - mean_a, d - mean_d
-        rest = wide(self.matrix(center)) - mean_a.T @ mean_d
-        middle = mean_a @ rest
-        cross = jnp.sum(middle * v, (1, 2)) + jnp.sum((a @ rest - middle) * d, (1, 2))
+        rest = wide(self.matrix(center)) - _matmul(mean_a.T, mean_d)
+        middle = _matmul(mean_a, rest)
+        cross = jnp.sum(middle * v, (1, 2)) + jnp.sum((_matmul(a, rest) - middle) * d, (1, 2))
         squares = _squares(mean_a[None], v, u, d)
         return _nonnegative(squares - 2 * cross + jnp.sum(jnp.square(rest)))
 
@@ -103,7 +103,12 @@ def _squares(a: jax.Array, v: jax.Array, u: jax.Array, d: jax.Array) -> jax.Arra
 
 def _gram(x: jax.Array, y: jax.Array) -> jax.Array:
     """XYᵀ of each example, (B, T, T)."""
-    return jnp.sum(x * y, -1)[..., None] if x.shape[1] == 1 else x @ y.swapaxes(1, 2)
+    return jnp.sum(x * y, -1)[..., None] if x.shape[1] == 1 else _matmul(x, y.swapaxes(1, 2))
+
+
+def _matmul(x: jax.Array, y: jax.Array) -> jax.Array:
+    """In full precision on accelerators, too: differences are taken of what it gives."""
+    return jnp.matmul(x, y, precision="highest")
 
 
 def _product(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -125,7 +125,7 @@ class Taps:
                 self._body.append(equation)
                 continue
             self._before.append(equation)
-            if fixed:
+            if fixed and equation.primitive.name != "stop_gradient":
                 source = frozenset().union(*(sources[v] for v in fixed))
                 sources.update(dict.fromkeys(equation.outvars, source))
                 if operands == fixed[:1] and fixed[0] in relabelled and _relabels(equation):

@@ -175,6 +175,13 @@ def loop_without_gradient(p, e):
 
 
 @case(W, x=X)
+def loop_over_stopped_values(p, e):
+    y, factor = e["x"] @ p["w"], lax.stop_gradient(1 + jnp.sum(p["w"] ** 2))
+    start = lax.stop_gradient(jnp.sum(jnp.abs(y)))
+    return jnp.sum(jnp.sin(y)) * lax.while_loop(lambda s: s > 1, lambda s: s / factor, start)
+
+
+@case(W, x=X)
 def fixed_loop(p, e):
     return jnp.sum(lax.fori_loop(0, 3, lambda _, y: jnp.sin(y + e["x"] @ p["w"]), jnp.ones(2)))
 
@@ -198,11 +205,6 @@ def step_inside(p, e):
 @case(W, x=X)
 def spectrum(p, e):
     return jnp.sum(jnp.abs(jnp.fft.fft(e["x"]) @ p["w"]) ** 2)
-
-
-@case({"w": drawn(6, 2)}, x=X)
-def slices(p, e):
-    return jnp.sum(jnp.tanh(e["x"] @ p["w"][::2]) @ p["w"][1:3])
 
 
 @case({"image": drawn(5, 4, 2)}, k=drawn(4, 3, 3, 2, 3))
@@ -275,7 +277,6 @@ SLOW = {
     "image_of_parameters",
     "integers",
     "lookups_outside",
-    "slices",
     "solved",
 }
 NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES]
