@@ -32,6 +32,7 @@ from flax import nnx
 import jaxnoise as jn
 from experiments._common import main
 from jaxnoise.training._epoch import run_epoch
+from jaxnoise.training._players import Player
 from jaxnoise.training._start import start
 
 from . import _pytorch
@@ -161,13 +162,13 @@ def training(case: Case, compiled: bool) -> Race:
     model, twin = networks(case)
     loss = jn.losses.cross_entropy if case.num_classes else squared_error
     params, model_state, train_loss = jn.models.split_train(model, loss)
-    optimizer = optax.sgd(0.01, momentum=0.9)
+    players = (Player(None, optax.sgd(0.01, momentum=0.9), None),)
     x, y, tx, ty = batches(case, case.steps)
     data = {"image": x, "label": y}
     one = jax.tree.map(lambda a: a[: case.shape[0]], data)
 
     def ours(data: Any, calls: int) -> Callable[[], None]:
-        state, key = start(jax.random.key(0), optimizer, params, model_state, None, False)
+        state, key = start(jax.random.key(0), players, params, model_state, {}, None, False)
 
         def run() -> None:
             nonlocal state
@@ -178,7 +179,8 @@ def training(case: Case, compiled: bool) -> Race:
                     state,
                     data,
                     key,
-                    optimizer=optimizer,
+                    {},
+                    players=players,
                     batch_size=case.shape[0],
                     mode=None,
                 )

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ import jax
 import numpy as np
 
 from .._tree import leaves_with_path, path_name
+from ..schedules import NoiseStage
+from ._epoch import ReplicaMode
+from ._players import Player
 
 _FORMAT = 1
 
@@ -26,24 +29,52 @@ class Checkpoints:
 
     Args:
       folder: where they are, made if it isn't there.
-      carry: a carry of the run, for its structure.
-      settings: what else must agree for a run to go on, as JSON values.
     """
 
-    def __init__(self, folder: str | os.PathLike, carry: Any, settings: dict[str, Any]):
+    def __init__(self, folder: str | os.PathLike):
         from orbax.checkpoint import v1  # takes a second to import
 
         ocp: Any = v1  # its types name private modules
 
         self._folder = Path(folder).absolute()
-        self._abstract = jax.tree.leaves(jax.tree.map(_abstract_leaf, carry))
-        self._structure = jax.tree.structure(carry)
-        self._settings = {"format": _FORMAT, "carry": _digest(carry)} | settings
+        self._settings: dict[str, Any] = {}
         self._checkpointer = ocp.training.Checkpointer(
             self._folder,
             preservation_policy=ocp.training.preservation_policies.LatestN(2),
             cleanup_tmp_directories=True,
         )
+
+    def kept(self, name: str) -> Any:
+        """A setting of the run that wrote the newest checkpoint, None where there is none."""
+        latest = self._checkpointer.latest
+        return None if latest is None else self._description(latest)[0].get(name)
+
+    def newest(self, carry: Any, settings: dict[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
+        """(carry, history) of the newest checkpoint; those at the start where there is none.
+
+        Args:
+          carry: that of the run at its start, for its structure.
+          settings: what else must agree for a run to go on, as JSON values; the checkpoints that
+            are saved from now on have them.
+
+        Raises:
+          ValueError: if it was written by a different run, or is damaged.
+        """
+        self._settings = {"format": _FORMAT, "carry": _digest(carry)} | settings
+        latest = self._checkpointer.latest
+        if latest is None:
+            return carry, []
+        theirs, records = self._description(latest)
+        ours = json.loads(json.dumps(self._settings))
+        if different := sorted(k for k in ours.keys() | theirs if ours.get(k) != theirs.get(k)):
+            raise ValueError(
+                f"the checkpoint in {self._folder} is of another run ({', '.join(different)} "
+                "differ): give another checkpoint_dir, or remove this one"
+            )
+        abstract = jax.tree.leaves(jax.tree.map(_abstract_leaf, carry))
+        with self._refused_if_damaged(latest.step):
+            loaded = self._checkpointer.load(latest, {"leaves": abstract})
+        return jax.tree.unflatten(jax.tree.structure(carry), loaded["leaves"]), records
 
     def save(self, epoch: int, carry: Any, history: list[dict[str, Any]]) -> None:
         """Writes the carry and the history after `epoch` epochs."""
@@ -53,27 +84,11 @@ class Checkpoints:
             custom_metadata={"settings": self._settings, "history": history},
         )
 
-    def newest(self) -> tuple[Any, list[dict[str, Any]]] | None:
-        """(carry, history) of the newest checkpoint, None where there is none.
-
-        Raises:
-          ValueError: if it was written by a different run, or is damaged.
-        """
-        latest = self._checkpointer.latest
-        if latest is None:
-            return None
-        with self._refused_if_damaged(latest.step):
-            found: Any = self._checkpointer.metadata(latest).custom_metadata
-            theirs, records = found["settings"], found["history"]
-        ours = json.loads(json.dumps(self._settings))
-        if different := sorted(k for k in ours.keys() | theirs if ours.get(k) != theirs.get(k)):
-            raise ValueError(
-                f"the checkpoint in {self._folder} is of another run ({', '.join(different)} "
-                "differ): give another checkpoint_dir, or remove this one"
-            )
-        with self._refused_if_damaged(latest.step):
-            loaded = self._checkpointer.load(latest, {"leaves": self._abstract})
-        return jax.tree.unflatten(self._structure, loaded["leaves"]), records
+    def _description(self, checkpoint: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The settings and the history in a checkpoint."""
+        with self._refused_if_damaged(checkpoint.step):
+            found: Any = self._checkpointer.metadata(checkpoint).custom_metadata
+            return found["settings"], found["history"]
 
     @contextlib.contextmanager
     def _refused_if_damaged(self, epoch: int) -> Iterator[None]:
@@ -99,5 +114,20 @@ def _digest(tree: Any) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def describe_key(key: jax.Array) -> list[int]:
-    return np.asarray(jax.random.key_data(key)).ravel().tolist()
+def settings_of(
+    key: jax.Array,
+    players: Sequence[Player],
+    hyperparams: Any,
+    replica_mode: ReplicaMode,
+    num_examples: int,
+    stages: Sequence[NoiseStage],
+) -> dict[str, Any]:
+    """What must agree, beside the carry, for a run to go on as if it had never stopped."""
+    return {
+        "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
+        "players": [player.name for player in players],
+        "hyperparams": jax.tree.map(lambda x: np.asarray(x).tolist(), hyperparams),
+        "replica_mode": replica_mode,
+        "num_examples": num_examples,
+        "stages": [[s.epochs, np.asarray(s.learning_rate).tolist(), s.batch_size] for s in stages],
+    }

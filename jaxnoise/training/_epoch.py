@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -13,13 +13,14 @@ import optax
 from .._streaming import named
 from .._tree import all_finite, num_examples
 from ._evaluate import mean_per_example
+from ._players import Player
 from ._state import TrainState
 
 ReplicaMode = Literal["map", "vmap"] | None
 
 
 @functools.partial(
-    jax.jit, static_argnames=("optimizer", "batch_size", "mode"), donate_argnames="state"
+    jax.jit, static_argnames=("players", "batch_size", "mode"), donate_argnames="state"
 )
 def run_epoch(
     train_loss: Any,
@@ -27,32 +28,37 @@ def run_epoch(
     state: TrainState,
     data: Any,
     key: jax.Array,
+    hyperparams: Any,
     *,
-    optimizer: optax.GradientTransformation,
+    players: tuple[Player, ...],
     batch_size: int,
     mode: ReplicaMode,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Trains for one pass over the data.
 
     The examples are permuted; where the batch size does not divide their number, the last batch is
-    filled up from the start of the permutation, so that all steps weigh the same. From a step whose
-    loss or update is not finite on, the state is frozen as it was before.
+    filled up from the start of the permutation, so that all steps weigh the same. In a step each
+    player in turn moves its own parameters, on the same batch with the same key. From a step in
+    which a loss or an update is not finite on, the state is frozen as it was before.
 
     Args:
-      train_loss: (params, model_state, batch, key) → (metrics, model_state), a pytree.
+      train_loss: (params, model_state, batch, key) → (metrics, model_state), a pytree; in a game
+        one for each player, by name.
       augment: (key, batch) → batch, a pytree, or None.
       state: carry; with replicas every leaf has a leading (n,).
       data: batch of all examples, on the device.
       key: typed key of this epoch; with replicas (n,) of them.
-      optimizer: the transformation.
+      hyperparams: name → value that the optimizer is made with, in a game by player; with replicas
+        (n,) of each.
+      players: who takes a step, in order.
       batch_size: examples per step.
       mode: how replicas are run: None without them, "map" one after another, "vmap" side by side.
 
     Returns:
       (state, name → mean metric over the steps).
     """
-    epoch = functools.partial(_epoch, train_loss, augment, data, optimizer, batch_size)
-    return over_replicas(epoch, mode)(state, key)
+    epoch = functools.partial(_epoch, train_loss, augment, data, players, batch_size)
+    return over_replicas(epoch, mode)(state, key, hyperparams)
 
 
 @functools.partial(jax.jit, static_argnames=("chunk_size", "mode"))
@@ -76,7 +82,9 @@ def over_replicas(function: Callable, mode: ReplicaMode) -> Callable:
     return lambda *args: jax.lax.map(lambda row: function(*row), args)
 
 
-def _epoch(train_loss, augment, data, optimizer, batch_size, state, key):
+def _epoch(
+    train_loss, augment, data, players: Sequence[Player], batch_size, state, key, hyperparams
+):
     n = num_examples(data)
     num_steps = -(-n // batch_size)
     order_key, step_key = jax.random.split(key)
@@ -84,7 +92,15 @@ def _epoch(train_loss, augment, data, optimizer, batch_size, state, key):
     order = jnp.concatenate([order, order[: num_steps * batch_size - n]])
     batches = order.reshape(num_steps, batch_size)
     keys = jax.random.split(step_key, num_steps)
-    optimizer = optax.with_extra_args_support(optimizer)
+    turns = [
+        functools.partial(
+            _turn,
+            player,
+            player.own(train_loss),
+            player.transformation(player.own(hyperparams)),
+        )
+        for player in players
+    ]
 
     def step(state: TrainState, inputs):
         indices, key = inputs
@@ -92,23 +108,38 @@ def _epoch(train_loss, augment, data, optimizer, batch_size, state, key):
         batch = jax.tree.map(lambda x: x[indices], data)
         if augment is not None:
             batch = augment(augment_key, batch)
-
-        def mean_loss(params):
-            metrics, model_state = train_loss(params, state.model_state, batch, loss_key)
-            means = {name: jnp.mean(values) for name, values in named(metrics).items()}
-            return means["loss"], (means, model_state)
-
-        grad_fn = jax.value_and_grad(mean_loss, has_aux=True)
-        (loss, (means, model_state)), grads = grad_fn(state.params)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=loss)
-        params = optax.apply_updates(state.params, updates)
-        finite = state.finite & jnp.isfinite(loss) & all_finite(updates)
-        new = TrainState(params, model_state, opt_state, state.step + 1, finite)
-        kept = jax.tree.map(functools.partial(_select, finite), new, state)
-        return kept._replace(finite=finite), means
+        new, means = state, {}
+        for turn in turns:
+            new, metrics = turn(new, batch, jax.random.clone(loss_key))
+            means |= metrics
+        new = new._replace(step=state.step + 1)
+        kept = jax.tree.map(functools.partial(_select, new.finite), new, state)
+        return kept._replace(finite=new.finite), means
 
     state, means = jax.lax.scan(step, state, (batches, keys))
     return state, {name: jnp.mean(values) for name, values in means.items()}
+
+
+def _turn(player: Player, loss, optimizer, state: TrainState, batch, key):
+    """One player's step: (state after it, its mean metrics by name)."""
+
+    def mean_loss(own):
+        params = player.put(state.params, own)
+        metrics, model_state = loss(params, state.model_state, batch, key)
+        means = {name: jnp.mean(values) for name, values in named(metrics).items()}
+        return means["loss"], (means, model_state)
+
+    params, opt_state = player.own(state.params), player.own(state.opt_state)
+    grad_fn = jax.value_and_grad(mean_loss, has_aux=True)
+    (value, (means, model_state)), grads = grad_fn(params)
+    updates, opt_state = optimizer.update(grads, opt_state, params, value=value)
+    new = state._replace(
+        params=player.put(state.params, optax.apply_updates(params, updates)),
+        model_state=model_state,
+        opt_state=player.put(state.opt_state, opt_state),
+        finite=state.finite & jnp.isfinite(value) & all_finite(updates),
+    )
+    return new, {player.label(name): mean for name, mean in means.items()}
 
 
 def _select(chosen: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:

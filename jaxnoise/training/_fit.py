@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -16,30 +17,37 @@ import optax
 from .._progress import Progress
 from .._streaming import default_chunk_size
 from .._tree import as_partial, num_examples
-from ..schedules import NoiseStage, stage_schedule
-from ._checkpoint import Checkpoints, describe_key
+from ..schedules import NoiseStage
+from ._checkpoint import Checkpoints, settings_of
 from ._epoch import run_epoch, run_evaluation
-from ._start import check_loss, fold_in_epoch, method_of, own, start, transformation_of
-from ._state import FitResult, History, NonFiniteLossError, TrainState
+from ._hyperparams import hyperparams_of
+from ._players import by_player, loss_of, method_of, players_of
+from ._record import non_finite, note_of, record_of, result_of
+from ._replicas import description_of, faster_mode, is_worth_timing
+from ._start import check_loss, fold_in_epoch, own, start
+from ._state import FitResult
+
+Optimizer = optax.GradientTransformation | Callable[..., Any]
 
 
 def fit(
     key: jax.Array,
-    train_loss: Callable,
+    train_loss: Callable | Mapping[str, Callable],
     params: Any,
     model_state: Any,
-    optimizer: optax.GradientTransformation | Callable[[optax.Schedule], Any],
+    optimizer: Optimizer | Mapping[str, Optimizer],
     data: Any,
     stages: NoiseStage | Sequence[NoiseStage],
     *,
     test_data: Any = None,
     evaluate: Callable | None = None,
     augment: Callable | None = None,
+    hyperparams: Mapping[str, Any] | None = None,
     replicas: int | None = None,
     replica_mode: Literal["auto", "map", "vmap"] = "auto",
     stacked: bool = False,
     checkpoint_dir: str | os.PathLike | None = None,
-    on_epoch: Callable[[int, Any, Any], None] | None = None,
+    on_epoch: Callable[[int, Any, Any, dict[str, Any]], None] | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Trains by stages of constant learning rate and batch size, each epoch one compiled program.
@@ -49,35 +57,53 @@ def fit(
     batch size. The last batch of an epoch is filled up from the start of its permutation, so an
     epoch has ⌈n/b⌉ steps of b examples each. A batch's loss is the mean over its examples.
 
+    A game, such as adversarial training, is a dict of losses by player, in their order of play,
+    with dicts of the same names for `params` and `optimizer`. In each step every player in turn
+    takes one step of its optimizer, down the gradient of its own loss with respect to its own
+    parameters. Its loss is given the whole dict of parameters, in which those before it have moved
+    already, and the model state that they left. Batch and key are the same for all, so that what
+    their losses share, such as generated images, is the same, too.
+
     Args:
       key: typed key, of order, augmentation and the model's randomness; with replicas also one for
         each of them, (n,).
       train_loss: (params, model_state, batch, key) → (losses (B,) or a dict of such metrics with
-        "loss", model_state), as `jn.models.split_train` gives; its metrics are recorded.
-      params: pytree of floating arrays; they are copied, not consumed.
+        "loss", model_state), as `jn.models.split_train` gives; its metrics are recorded. In a game
+        a dict of such functions, whose metrics are recorded as "<player> <metric>".
+      params: pytree of floating arrays; they are copied, not consumed. In a game a dict of them.
       model_state: pytree of arrays, or () where there is none.
       optimizer: a transformation, or a function of the learning-rate schedule that makes one, such
-        as `lambda lr: jn.transforms.trsgd(lr)`.
+        as `lambda lr: jn.transforms.trsgd(lr)`. The same function object with the same stages
+        compiles nothing anew, so what the function refers to must stay as it is. In a game a dict
+        of them, and the result's `opt_state` is one.
       data: batch of all n training examples; uint8 images take the least memory.
       stages: a `NoiseStage` or several. A ready transformation ignores their learning rates.
       test_data: batch of examples to evaluate on after every epoch.
       evaluate: (params, model_state, batch) → losses (B,) or a dict of metrics, in inference mode;
         not needed where `train_loss` comes from `split_train`.
       augment: (key, batch) → batch, applied to every training batch.
+      hyperparams: name → value, passed by name to `optimizer`, then a function of the schedule and
+        of them; with replicas (n,) values, one for each, so that weights, periods and learning
+        rates train side by side. The values are arguments of the compiled program: others compile
+        nothing anew. In a game a dict of such dicts by player, where a player may be left out.
       replicas: number n of runs to train at once, which differ in their keys, `key` where it is
         (n,) of them, else `jax.random.split(key, n)`; all leaves of the result then have a leading
         (n,). Random keys in the optimizer's state become one for each replica, too.
       replica_mode: "map" trains replicas one after another in one program, bit for bit as separate
-        runs; "vmap" side by side, equal up to rounding; "auto" takes "map" on CPU and wherever the
-        loss contains convolutions, else "vmap".
+        runs; "vmap" side by side, equal up to rounding. "auto" times both over the first 8 steps
+        and takes the faster where the replicas make at least 100,000 steps together; else "map" on
+        CPU and wherever the loss contains convolutions, "vmap" elsewhere. What it took is in the
+        result's `replica_mode`; a run that is resumed goes on in the mode of its checkpoint.
       stacked: whether `params` and `model_state` already have the replicas' leading axis; otherwise
         all replicas start from the same ones.
       checkpoint_dir: folder of checkpoints, one written after each epoch; where it holds some of
         the same run, training goes on from the newest.
-      on_epoch: called as on_epoch(epoch, params, model_state) on the host after every epoch, before
-        its checkpoint is written; epochs count from 1. The values are copies that may be kept; with
-        replicas they have the leading (n,). Epochs that a checkpoint holds already are not trained
-        again, and not seen.
+      on_epoch: called as on_epoch(epoch, params, model_state, record) on the host after every
+        epoch, before its checkpoint is written; epochs count from 1. The values are copies that may
+        be kept; with replicas they have the leading (n,). The record is a dict of "steps",
+        "learning_rate", "batch_size" and "seconds" as in `History`, and "train" and "test", name →
+        mean metric, with replicas a list of n. Epochs that a checkpoint holds already are not
+        trained again, and not seen.
       progress: whether to show progress on standard error.
 
     Returns:
@@ -98,10 +124,24 @@ def fit(
       ...     jn.schedules.NoiseStage(epochs=5, learning_rate=0.1, batch_size=4), progress=False)
       >>> bool(result.params > 0.9), result.history.steps.tolist()
       (True, [4, 8, 12, 16, 20])
+
+      A game: one player chases the other, who runs away.
+
+      >>> def chase(params, model_state, batch, key):
+      ...     return batch["x"] * (params["cat"] - params["mouse"]) ** 2, model_state
+      >>> def flight(params, model_state, batch, key):
+      ...     return -batch["x"] * (params["cat"] - params["mouse"]) ** 2, model_state
+      >>> game = jn.training.fit(
+      ...     jax.random.key(0), {"cat": chase, "mouse": flight},
+      ...     {"cat": jnp.array(0.0), "mouse": jnp.array(1.0)}, (),
+      ...     {"cat": optax.sgd(0.2), "mouse": optax.sgd(0.1)}, {"x": jnp.ones(16)},
+      ...     jn.schedules.NoiseStage(epochs=5, learning_rate=0.1, batch_size=4), progress=False)
+      >>> bool(game.params["cat"] < game.params["mouse"]), sorted(game.history.train)
+      (True, ['cat loss', 'mouse loss'])
     """
     stages = [stages] if isinstance(stages, NoiseStage) else list(stages)
     n = num_examples(data)
-    schedule = stage_schedule(stages, n)
+    players = players_of(train_loss, params, optimizer, stages, n)
     for stage in stages:
         if stage.batch_size > n:
             raise ValueError(f"batch_size {stage.batch_size} exceeds the {n} examples of data")
@@ -111,8 +151,7 @@ def fit(
         raise ValueError(f"replicas must be at least 1, got {replicas}")
     if replica_mode not in ("auto", "map", "vmap"):
         raise ValueError(f"replica_mode must be 'auto', 'map' or 'vmap', got {replica_mode!r}")
-    transformation = transformation_of(optimizer, schedule)
-    loss = method_of(train_loss, "metrics") or as_partial(train_loss)
+    loss = by_player(players, lambda player: loss_of(player.own(train_loss)))
     augment = None if augment is None else as_partial(augment)
     evaluate = evaluate or method_of(train_loss, "evaluate")
     if test_data is not None and evaluate is None:
@@ -121,111 +160,47 @@ def fit(
         num_examples(test_data, "test_data")
 
     data, test_data = jax.tree.map(jnp.asarray, (data, test_data))
-    state, keys = start(key, transformation, params, model_state, replicas, stacked)
-    mode = check_loss(loss, augment, state, keys, data, stages[0].batch_size, replicas)
-    if mode is not None and replica_mode != "auto":
-        mode = replica_mode
-
-    checkpoints = None
-    records: list[dict[str, Any]] = []
-    if checkpoint_dir is not None:
-        settings = {
-            "key": describe_key(key),
-            "num_examples": n,
-            "stages": [
-                [s.epochs, np.asarray(s.learning_rate).tolist(), s.batch_size] for s in stages
-            ],
-        }
-        checkpoints = Checkpoints(checkpoint_dir, state, settings)
-
-    epoch_program = functools.partial(run_epoch, loss, augment)
+    values = hyperparams_of(players, hyperparams, replicas)
+    state, keys = start(key, players, params, model_state, values, replicas, stacked)
+    mode = check_loss(players, loss, augment, state, keys, data, stages[0].batch_size, replicas)
+    epoch_program = functools.partial(run_epoch, loss, augment, players=players)
     plan = [stage for stage in stages for _ in range(stage.epochs)]
+    records: list[dict[str, Any]] = []
+    checkpoints = None if checkpoint_dir is None else Checkpoints(checkpoint_dir)
     try:
-        if checkpoints is not None and (newest := checkpoints.newest()) is not None:
-            state, records = newest
+        kept = None if checkpoints is None else checkpoints.kept("replica_mode")
+        if replicas is not None and replica_mode != "auto":
+            mode = replica_mode
+        elif replicas is not None and kept is not None:
+            mode = kept
+        elif replicas is not None and is_worth_timing(plan, n, replicas):
+            mode = faster_mode(epoch_program, state, data, keys, values, plan[0].batch_size)
+        if checkpoints is not None:
+            settings = settings_of(key, players, values, mode, n, stages)
+            state, records = checkpoints.newest(state, settings)
         started = time.perf_counter() - (records[-1]["seconds"] if records else 0.0)
-        with Progress(len(plan), "training", "epochs", progress) as bar:
+        with Progress(len(plan), description_of(mode, replicas), "epochs", progress) as bar:
             bar.update(len(records))
             for epoch, stage in list(enumerate(plan))[len(records) :]:
                 epoch_keys = fold_in_epoch(keys, epoch)
                 state, train = epoch_program(
-                    state,
-                    data,
-                    epoch_keys,
-                    optimizer=transformation,
-                    batch_size=stage.batch_size,
-                    mode=mode,
+                    state, data, epoch_keys, values, batch_size=stage.batch_size, mode=mode
                 )
                 if not np.all(state.finite):
-                    raise _non_finite(state, epoch, records)
+                    raise non_finite(state, records, mode)
                 test = {}
                 if test_data is not None and evaluate is not None:
                     size = default_chunk_size(test_data)
                     program = as_partial(evaluate)
                     test = run_evaluation(program, state, test_data, chunk_size=size, mode=mode)
-                records.append(_record(state, stage, train, test, started))
+                records.append(record_of(state, stage, train, test, started))
                 if on_epoch is not None:
-                    on_epoch(epoch + 1, *own((state.params, state.model_state)))
+                    reached, left = own((state.params, state.model_state))
+                    on_epoch(epoch + 1, reached, left, copy.deepcopy(records[-1]))
                 if checkpoints is not None:
                     checkpoints.save(epoch + 1, state, records)
-                bar.update(note=_note(records[-1]))
+                bar.update(note=note_of(records[-1]))
     finally:
         if checkpoints is not None:
             checkpoints.close()
-    return _result(state, records)
-
-
-def _record(state, stage, train, test, started) -> dict[str, Any]:
-    """One epoch's line of the history, in plain numbers."""
-    steps = int(np.max(state.step))
-    return {
-        "steps": steps,
-        "learning_rate": np.asarray(stage.learning_rate).tolist(),
-        "batch_size": stage.batch_size,
-        "seconds": time.perf_counter() - started,
-        "train": {name: np.asarray(value).tolist() for name, value in train.items()},
-        "test": {name: np.asarray(value).tolist() for name, value in test.items()},
-    }
-
-
-def _note(record: dict[str, Any]) -> str:
-    parts = []
-    for part in ("train", "test"):
-        for name, value in record[part].items():
-            parts.append(f"{part} {name} {np.mean(value):.4g}")
-    return ", ".join(parts)
-
-
-def _result(state: TrainState, records: list[dict[str, Any]]) -> FitResult:
-    def column(name):
-        return np.array([record[name] for record in records])
-
-    def metrics(part):
-        names = records[0][part] if records else ()
-        return {k: np.stack([np.asarray(r[part][k]) for r in records], axis=-1) for k in names}
-
-    steps, batch_size = column("steps").astype(int), column("batch_size").astype(int)
-    new_steps = np.diff(steps, prepend=0)
-    history = History(
-        steps=steps,
-        gradient_queries=np.cumsum(new_steps * batch_size),
-        learning_rate=column("learning_rate"),
-        batch_size=batch_size,
-        seconds=column("seconds"),
-        train=metrics("train"),
-        test=metrics("test"),
-    )
-    return FitResult(state.params, state.model_state, state.opt_state, history)
-
-
-def _non_finite(state: TrainState, epoch: int, records) -> NonFiniteLossError:
-    steps, finite = np.atleast_1d(state.step), np.atleast_1d(state.finite)
-    step = int(steps[~finite].min())
-    where = f"step {step} (epoch {epoch + 1})"
-    if np.ndim(state.finite):
-        where += f" of replica {', '.join(map(str, np.flatnonzero(~finite)))}"
-    message = (
-        f"the loss or the update is not finite at {where}; the state before it is kept in the "
-        "error's .result: try a smaller learning rate, and look for non-finite data"
-    )
-    return NonFiniteLossError(message, step, _result(state, records))
+    return result_of(state, records, mode)

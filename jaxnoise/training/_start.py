@@ -3,55 +3,48 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
-from jax.tree_util import Partial
 
 from .._streaming import has_convolutions, named
 from .._tree import num_examples
 from ._epoch import ReplicaMode
+from ._players import Player, by_player
 from ._state import TrainState
 
 
-def method_of(owner: Any, name: str) -> Partial | None:
-    """The method as a pytree, with its owner's arrays for leaves, or None where there is none."""
-    method = getattr(type(owner), name, None)
-    return None if method is None else Partial(method, owner)
-
-
-def transformation_of(optimizer: Any, schedule: optax.Schedule) -> optax.GradientTransformation:
-    ready = hasattr(optimizer, "update") or not callable(optimizer)
-    made: Any = optimizer if ready else optimizer(schedule)
-    if not (hasattr(made, "init") and hasattr(made, "update")):
-        raise TypeError(
-            "optimizer must be an optax transformation, or a function of the learning-rate "
-            f"schedule that makes one, got {made!r}"
-        )
-    return made
-
-
-def start(key, optimizer, params, model_state, replicas, stacked) -> tuple[TrainState, jax.Array]:
+def start(
+    key, players: Sequence[Player], params, model_state, hyperparams, replicas, stacked
+) -> tuple[TrainState, jax.Array]:
     """The carry before the first step, of arrays that are its own, and the key of each run."""
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         raise TypeError("key must be a typed key: use jax.random.key, not jax.random.PRNGKey")
     if key.shape not in ((), (replicas,)):
         raise ValueError(f"key must be a single key, or one for each replica, got {key.shape}")
-    params, model_state = own((params, model_state))
-    if not jax.tree.leaves(params):
-        raise ValueError("params holds no arrays")
+    params, model_state = own((by_player(players, lambda p: p.own(params)), model_state))
+    for player in players:
+        if not jax.tree.leaves(player.own(params)):
+            raise ValueError(f"{player.label('params')} holds no arrays")
+
+    def init(params, hyperparams):
+        def own_init(player):
+            return player.transformation(player.own(hyperparams)).init(player.own(params))
+
+        return by_player(players, own_init)
+
     step, finite = jnp.zeros((), jnp.int32), jnp.ones((), bool)
     if replicas is None:
-        opt_state = own(optimizer.init(params))
+        opt_state = own(init(params, hyperparams))
         return TrainState(params, model_state, opt_state, step, finite), key
     repeat = functools.partial(jax.tree.map, lambda x: jnp.stack([x] * replicas))
     if not stacked:
         params, model_state = repeat((params, model_state))
     elif num_examples((params, model_state), "params and model_state") != replicas:
         raise ValueError(f"stacked params need a leading axis of {replicas} replicas")
-    opt_state = own(jax.vmap(optimizer.init)(params))
+    opt_state = own(jax.vmap(init)(params, hyperparams))
     opt_state = jax.tree.map(functools.partial(_own_keys, replicas), opt_state)
     state = TrainState(params, model_state, opt_state, *repeat((step, finite)))
     return state, key if key.shape else jax.random.split(key, replicas)
@@ -78,14 +71,16 @@ def fold_in_epoch(keys: jax.Array, epoch: int) -> jax.Array:
     return jax.vmap(fold)(keys) if keys.ndim else fold(keys)
 
 
-def check_loss(loss, augment, state, keys, data, batch_size, replicas) -> ReplicaMode:
+def check_loss(
+    players: Sequence[Player], train_loss, augment, state, keys, data, batch_size, replicas
+) -> ReplicaMode:
     """Looks at the shapes that one batch gives; returns how replicas are best run."""
     batch = jax.tree.map(lambda x: x[:batch_size], data)
     params, model_state = state.params, state.model_state
     if replicas is not None:
         params, model_state, keys = jax.tree.map(lambda x: x[0], (params, model_state, keys))
 
-    def one_batch(params, model_state, batch, key):
+    def one_batch(loss, params, model_state, batch, key):
         augment_key, loss_key = jax.random.split(key)
         if augment is not None:
             batch = augment(augment_key, batch)
@@ -93,24 +88,33 @@ def check_loss(loss, augment, state, keys, data, batch_size, replicas) -> Replic
         return named(metrics), new_state
 
     args = (params, model_state, batch, keys)
-    metrics, new_state = jax.eval_shape(one_batch, *args)
+    for player in players:
+        name = player.label("train_loss")
+        metrics, new_state = jax.eval_shape(one_batch, player.own(train_loss), *args)
+        _check_metrics(name, metrics, batch_size)
+        if _kind(new_state) != _kind(model_state):
+            raise ValueError(
+                f"{name} must return a model_state of the same structure as it was given"
+            )
+    if replicas is None:
+        return None
+    one_after_another = jax.default_backend() == "cpu" or any(
+        has_convolutions(one_batch, player.own(train_loss), *args) for player in players
+    )
+    return "map" if one_after_another else "vmap"
+
+
+def _check_metrics(source: str, metrics: dict[str, Any], batch_size: int) -> None:
     if "loss" not in metrics:
-        raise ValueError(f"train_loss gave {', '.join(metrics)} but no 'loss'")
+        raise ValueError(f"{source} gave {', '.join(metrics)} but no 'loss'")
     for name, values in metrics.items():
         if values.shape != (batch_size,):
             raise ValueError(
-                f"train_loss must give one {name} per example, shape ({batch_size},) here, "
+                f"{source} must give one {name} per example, shape ({batch_size},) here, "
                 f"got {values.shape}: leave the mean to fit"
             )
-    kinds = [
-        (jax.tree.structure(tree), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)])
-        for tree in (new_state, model_state)
-    ]
-    if kinds[0] != kinds[1]:
-        raise ValueError(
-            "train_loss must return a model_state of the same structure as it was given"
-        )
-    if replicas is None:
-        return None
-    on_cpu = jax.default_backend() == "cpu"
-    return "map" if on_cpu or has_convolutions(one_batch, *args) else "vmap"
+
+
+def _kind(tree: Any) -> Any:
+    """What compiled programs ask of a carry: structure, shapes, dtypes."""
+    return jax.tree.structure(tree), [(x.shape, x.dtype) for x in jax.tree.leaves(tree)]

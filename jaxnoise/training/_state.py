@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 
@@ -67,17 +67,23 @@ class History(Result):
 class FitResult:
     """What `fit` gives; with n replicas every leaf of the first three has a leading (n,).
 
+    After a game, params and opt_state are dicts by player.
+
     Attributes:
       params: the trained parameters.
       model_state: the model's state after the last step.
       opt_state: the optimizer's state after the last step.
       history: what was recorded, epoch by epoch.
+      replica_mode: how the replicas were run, "map" or "vmap"; None where there were none.
     """
 
     params: Any
     model_state: Any
     opt_state: Any
     history: History
+    replica_mode: Literal["map", "vmap"] | None = dataclasses.field(
+        default=None, metadata={"static": True}
+    )
 
 
 class NonFiniteLossError(ValueError):

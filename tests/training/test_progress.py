@@ -10,6 +10,7 @@ import pytest
 
 import jaxnoise as jn
 from jaxnoise import _progress
+from jaxnoise.training._replicas import description_of
 
 
 def run(**options):
@@ -42,6 +43,14 @@ def test_plain_lines_where_there_is_no_terminal(seconds, epochs, monkeypatch, ca
     for epoch, line in zip(epochs, lines, strict=True):
         train, test = history.train_loss[epoch - 1], history.test_loss[epoch - 1]
         assert line == f"training: {epoch}/3 epochs  train loss {train:.4g}, test loss {test:.4g}"
+
+
+def test_how_replicas_run_is_said(capsys):
+    run(replicas=3, replica_mode="vmap")
+    label = "training 3 replicas side by side"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"{label}: 3/3 epochs  train loss ")
+    assert description_of("map", 3) == "training 3 replicas one after another"
+    assert description_of("map", 1) == description_of(None, None) == "training"
 
 
 def test_nothing_where_none_is_wanted(monkeypatch, capfd):
