@@ -7,6 +7,7 @@ from . import data as data
 from . import gradients as gradients
 from . import landscape as landscape
 from . import losses as losses
+from . import metrics as metrics
 from . import schedules as schedules
 from . import training as training
 from . import transforms as transforms

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxnoise.losses import classification, cross_entropy
+from jaxnoise.losses import classification, cross_entropy, gan, l1, least_squares_gan
 
 
 def slow_cross_entropy(scores, labels):
@@ -88,3 +88,59 @@ def test_classification_is_cross_entropy_and_accuracy(dtype):
     assert 0 < sum(expected) < 20
     np.testing.assert_array_equal(metrics["accuracy"].astype(float), expected)
     np.testing.assert_array_equal(metrics["loss"], cross_entropy(scores, {"label": labels}))
+
+
+def slow_gan(scores, real):
+    """−log σ(s) of real images, −log(1 − σ(s)) of others, averaged over all scores of one."""
+    losses = []
+    for example in np.asarray(scores, np.float64):
+        odds = [1 / (1 + math.exp(-score)) for score in example.ravel()]
+        losses.append(-np.mean([math.log(p if real else 1 - p) for p in odds]))
+    return losses
+
+
+def slow_least_squares_gan(scores, real):
+    return [np.mean((example - real) ** 2) for example in np.asarray(scores, np.float64)]
+
+
+ADVERSARIAL = pytest.mark.parametrize(
+    ("loss", "slow"), [(gan, slow_gan), (least_squares_gan, slow_least_squares_gan)]
+)
+
+
+@ADVERSARIAL
+@pytest.mark.parametrize("real", [True, False])
+@pytest.mark.parametrize("shape", [(4,), (3, 1), (2, 5, 4, 1)])
+def test_adversarial_losses_are_their_definitions(x64, loss, slow, real, shape):
+    scores = np.random.default_rng(0).normal(size=shape)
+    losses = loss(jnp.asarray(scores), real)
+    assert losses.dtype == jnp.float64
+    np.testing.assert_allclose(losses, slow(scores, real), rtol=1e-12)
+    single = loss(jnp.asarray(scores, jnp.float32), real)
+    assert single.dtype == jnp.float32
+    np.testing.assert_allclose(single, losses, rtol=1e-5)
+
+
+@ADVERSARIAL
+def test_adversarial_losses_mirror(loss, slow):
+    """A score says "real" as far as its mirror image says "generated"."""
+    scores = jnp.linspace(-3.0, 3.0, 7)
+    mirrored = -scores if loss is gan else 1 - scores
+    np.testing.assert_allclose(loss(scores, True), loss(mirrored, False), rtol=1e-6)
+
+
+def test_extreme_scores_have_finite_adversarial_losses():
+    scores = jnp.array([1e4, -1e4])
+    np.testing.assert_array_equal(gan(scores, True), [0.0, 1e4])
+    np.testing.assert_array_equal(gan(scores, False), [1e4, 0.0])
+
+
+def test_l1_is_the_mean_distance_of_each_example(x64):
+    outputs, targets = np.random.default_rng(0).normal(size=(2, 3, 4, 4, 2))
+    expected = [np.mean(np.abs(a - b)) for a, b in zip(outputs, targets, strict=True)]
+    np.testing.assert_allclose(l1(jnp.asarray(outputs), jnp.asarray(targets)), expected, rtol=1e-12)
+
+
+def test_l1_does_not_broadcast():
+    with pytest.raises(ValueError, match=r"one shape, got \(2, 3\) and \(2, 1\)"):
+        l1(jnp.zeros((2, 3)), jnp.zeros((2, 1)))

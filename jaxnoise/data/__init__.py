@@ -8,6 +8,8 @@ from ._augment import random_rotation as random_rotation
 from ._builders import digits_builder as digits_builder
 from ._dataset import Dataset as Dataset
 from ._dataset import DatasetInfo as DatasetInfo
+from ._facade_plan import FACADE_CLASSES as FACADE_CLASSES
+from ._facades import facades as facades
 from ._files import read_idx as read_idx
 from ._files import read_libsvm as read_libsvm
 from ._files import read_npz as read_npz

@@ -12,9 +12,11 @@ from ._residual_skip import ResidualSkipUNet as ResidualSkipUNet
 from ._resnet import ResNet18 as ResNet18
 from ._resnet import ResNet34 as ResNet34
 from ._resnet import ResNet101 as ResNet101
+from ._split import Apply as Apply
 from ._split import TrainLoss as TrainLoss
 from ._split import merge as merge
 from ._split import split as split
+from ._split import split_apply as split_apply
 from ._split import split_train as split_train
 from ._translation import Pix2PixGenerator as Pix2PixGenerator
 from ._translation import ResNetGenerator as ResNetGenerator

@@ -75,12 +75,41 @@ def split_train(
       >>> losses.shape
       (3,)
     """
+    params, model_state, apply = split_apply(model)
+    return params, model_state, TrainLoss(apply, example_loss, inputs)
+
+
+def split_apply(model: nnx.Module) -> tuple[nnx.State, nnx.State, Apply]:
+    """Splits a model into parameters, state and its outputs as a function of them.
+
+    For losses that need more than one model or call, such as those of adversarial training.
+
+    Args:
+      model: any NNX model; it stays as it is.
+
+    Returns:
+      (params, model_state, apply), the last of them a callable pytree:
+      `apply(params, model_state, x, key) → (outputs, model_state)` in training mode, in which
+      normalisation layers use the statistics of the batch and update the running ones, and dropout
+      is drawn from `key`. With None for `key` it is in inference mode, in which the model state
+      stays as it is.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> import jaxnoise as jn
+      >>> model = jn.models.Pix2PixGenerator(width=2, levels=2, rngs=nnx.Rngs(0))
+      >>> params, model_state, apply = jn.models.split_apply(model)
+      >>> images, model_state = apply(params, model_state, jnp.zeros((1, 8, 8, 3)), None)
+      >>> images.shape
+      (1, 8, 8, 3)
+    """
     train_view = nnx.view(
         model, deterministic=False, use_running_average=False, raise_if_not_found=False
     )
     graphdef, params, model_state, rng_state = _parts(train_view)
     inference = nnx.graphdef(_inference_view(model))
-    return params, model_state, TrainLoss(rng_state, graphdef, inference, example_loss, inputs)
+    return params, model_state, Apply(rng_state, graphdef, inference)
 
 
 def merge(model: nnx.Module, params: Any, model_state: Any = None) -> nnx.Module:
@@ -124,12 +153,34 @@ class _InferenceLoss:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class TrainLoss:
-    """A model's loss in training mode, made by `split_train`; a callable pytree."""
+class Apply:
+    """A model's outputs as a function of its parts, made by `split_apply`; a callable pytree."""
 
     rng_state: Any
     graphdef: nnx.GraphDef = dataclasses.field(metadata={"static": True})
     inference_graphdef: nnx.GraphDef = dataclasses.field(metadata={"static": True})
+
+    def __call__(
+        self, params: Any, model_state: Any, x: Any, key: jax.Array | None
+    ) -> tuple[Any, Any]:
+        """Outputs and the state after them, in inference mode where `key` is None."""
+        if key is None:
+            graphdef = self.inference_graphdef
+            model = nnx.merge(graphdef, params, model_state, self.rng_state, copy=True)
+            return model(x), model_state
+        rng_state = _reseeded(self.rng_state, key)
+        model = nnx.merge(self.graphdef, params, model_state, rng_state, copy=True)
+        outputs = model(x)
+        *_, model_state, _ = _parts(model)
+        return outputs, model_state
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainLoss:
+    """A model's loss in training mode, made by `split_train`; a callable pytree."""
+
+    apply: Apply
     example_loss: Callable = dataclasses.field(metadata={"static": True})
     inputs: str | Callable = dataclasses.field(metadata={"static": True})
 
@@ -148,27 +199,25 @@ class TrainLoss:
         "accuracy" is added where the outputs are class scores (B, K) and the batch has integer
         labels (B,).
         """
-        model = nnx.merge(self.graphdef, params, model_state, self._reseeded(key), copy=True)
-        outputs = model(_feed(batch, self.inputs))
-        *_, model_state, _ = _parts(model)
+        outputs, model_state = self.apply(params, model_state, _feed(batch, self.inputs), key)
         return _metrics(self.example_loss, outputs, batch), model_state
 
     def evaluate(self, params: Any, model_state: Any, batch: Any) -> dict[str, jax.Array]:
         """The same metrics in inference mode."""
-        graphdef = self.inference_graphdef
-        model = nnx.merge(graphdef, params, model_state, self.rng_state, copy=True)
-        return _metrics(self.example_loss, model(_feed(batch, self.inputs)), batch)
+        outputs, _ = self.apply(params, model_state, _feed(batch, self.inputs), None)
+        return _metrics(self.example_loss, outputs, batch)
 
-    def _reseeded(self, key: jax.Array) -> Any:
-        """The random state with every stream's key drawn anew and its counter at zero."""
-        leaves, structure = jax.tree.flatten(self.rng_state)
-        keys = jax.random.split(key, len(leaves))
-        is_key = [jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
-        fresh = [
-            new if typed else jnp.zeros_like(leaf)
-            for leaf, typed, new in zip(leaves, is_key, keys, strict=True)
-        ]
-        return jax.tree.unflatten(structure, fresh)
+
+def _reseeded(rng_state: Any, key: jax.Array) -> Any:
+    """The random state with every stream's key drawn anew and its counter at zero."""
+    leaves, structure = jax.tree.flatten(rng_state)
+    keys = jax.random.split(key, len(leaves))
+    is_key = [jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
+    fresh = [
+        new if typed else jnp.zeros_like(leaf)
+        for leaf, typed, new in zip(leaves, is_key, keys, strict=True)
+    ]
+    return jax.tree.unflatten(structure, fresh)
 
 
 def _inference_view(model: nnx.Module) -> nnx.Module:

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from jaxnoise import losses
-from jaxnoise.models import FeedForward, ResNet18, merge, split, split_train
+from jaxnoise.models import FeedForward, ResNet18, merge, split, split_apply, split_train
 
 BATCH = {
     "image": jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)), jnp.float32),
@@ -380,3 +380,35 @@ def test_accuracy_is_not_added_for_a_single_output():
 
     for metrics in metrics_of(example_loss, model_class=Regression):
         assert set(metrics) == {"loss"}
+
+
+class TestApply:
+    """Outputs as a function of parameters, state, inputs and key."""
+
+    def setup_method(self):
+        self.model = Full(nnx.Rngs(0))
+        self.params, self.model_state, self.apply = split_apply(self.model)
+        self.x, self.key = BATCH["image"], jax.random.key(1)
+
+    def test_in_training_mode_is_what_the_training_loss_sees(self):
+        outputs, new_state = self.apply(self.params, self.model_state, self.x, self.key)
+        *_, train_loss = split_train(self.model, lambda outputs, batch: outputs[:, 0])
+        expected = train_loss(self.params, self.model_state, BATCH, self.key)
+        assert_equal((outputs[:, 0], new_state), expected)
+        again, _ = self.apply(self.params, self.model_state, self.x, jax.random.key(2))
+        assert np.any(outputs != again), "the key draws the dropout"
+
+    def test_without_a_key_is_the_model_in_evaluation_mode(self):
+        outputs, state = self.apply(self.params, self.model_state, self.x, None)
+        assert state is self.model_state
+        self.model.eval()
+        np.testing.assert_allclose(outputs, self.model(self.x), rtol=1e-6)
+
+    def test_is_a_pytree_that_equal_models_share(self):
+        program = jax.jit(lambda apply, *args: apply(*args)[0])
+        for seed in range(2):
+            params, state, apply = split_apply(Full(nnx.Rngs(seed)))
+            outputs = program(apply, params, state, self.x, self.key)
+            expected, _ = apply(params, state, self.x, self.key)
+            np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+        assert program._cache_size() == 1
