@@ -27,7 +27,6 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 import optax
-from flax import nnx
 from matplotlib.figure import Figure
 
 import jaxnoise as jn
@@ -35,10 +34,13 @@ import jaxnoise as jn
 from ._common import (
     Report,
     environment,
+    images_of,
     main,
     mean_and_std,
+    replica,
     save_picture,
     say,
+    starts_of,
     text_table,
     write_json,
 )
@@ -88,29 +90,23 @@ def run(config: Config) -> None:
         if getattr(config, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
     dataset = jn.data.load(config.data, data_dir=config.data_dir)
-    train, test = images_of(dataset, config)
+    train, test = images_of(dataset, config.max_examples, config.max_examples)
     folder = config.out / "tour_checkpoints"
     if not config.resume:
         shutil.rmtree(folder, ignore_errors=True)
 
     # The same starts and the same order of examples for each optimizer, one per seed.
-    classes = int(max(train["label"].max(), test["label"].max())) + 1
-    models = [model_for(train["image"], classes, seed) for seed in range(config.seeds)]
-    splits = [jn.models.split_train(model, jn.losses.cross_entropy) for model in models]
-    params, model_state = jax.tree.map(
-        lambda *leaves: jnp.stack(leaves), *((params, state) for params, state, _ in splits)
-    )
-    keys = jax.vmap(jax.random.key)(jnp.arange(config.seeds))
-    _, loss_fn = jn.models.split(models[0], jn.losses.cross_entropy)
+    starts = starts_of("SmallCNN", train, test, config.seeds)
+    _, loss_fn = jn.models.split(starts.model, jn.losses.cross_entropy)
 
     rows, histories, profiles, solutions = {}, {}, {}, {}
     for name, (learning_rate, optimizer) in optimizers(config).items():
         say(f"training with {name}, {config.seeds} seeds")
         fitted = jn.training.fit(
-            keys,
-            splits[0][2],
-            params,
-            model_state,
+            starts.keys,
+            starts.train_loss,
+            starts.params,
+            starts.model_state,
             optimizer,
             train,
             jn.schedules.NoiseStage(config.epochs, learning_rate, config.batch_size),
@@ -120,10 +116,7 @@ def run(config: Config) -> None:
             checkpoint_dir=folder / name.replace(" ", "_"),
         )
         histories[name] = fitted.history
-        solutions[name] = [
-            jax.tree.map(lambda x, seed=seed: x[seed], fitted.params)
-            for seed in range(config.seeds)
-        ]
+        solutions[name] = [replica(fitted.params, seed) for seed in range(config.seeds)]
         say(f"measuring the gradient noise of {name}")
         profiles[name] = [jn.gradients.noise_profile(loss_fn, w, train) for w in solutions[name]]
         rows[name] = measurements(fitted.history, profiles[name], learning_rate)
@@ -167,30 +160,6 @@ def run(config: Config) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     print(text_table(header, table))
     print(f"\n{config.out / 'report.html'} written after {seconds:.0f} s")
-
-
-def images_of(dataset: jn.data.Dataset, config: Config) -> tuple[Any, Any]:
-    """Training and test examples, at most `max_examples` of each, on the device."""
-    parts = []
-    for name, part in (("training", dataset.train), ("test", dataset.test)):
-        if part is None:
-            raise ValueError(f"--data {config.data} has no {name} examples, which the tour needs")
-        image = part.get("image")
-        if image is None or image.ndim != 4 or image.shape[1] != image.shape[2]:
-            raise ValueError(f"--data {config.data}: the tour needs square images with labels")
-        label = part.get("label")
-        if label is None or not np.issubdtype(label.dtype, np.integer) or label.min() < 0:
-            raise ValueError(f"--data {config.data}: the tour needs one class label per image")
-        order = np.random.default_rng(0).permutation(len(image))[: config.max_examples]
-        parts.append({key: jnp.asarray(part[key][order]) for key in ("image", "label")})
-    return parts[0], parts[1]
-
-
-def model_for(images: jax.Array, classes: int, seed: int) -> nnx.Module:
-    _, size, _, channels = images.shape
-    return jn.models.SmallCNN(
-        num_classes=classes, in_channels=channels, image_size=size, rngs=nnx.Rngs(seed)
-    )
 
 
 def optimizers(config: Config) -> dict[str, tuple[float, Any]]:

@@ -155,3 +155,22 @@ def test_gradient_noise_benchmark(gradient_noise, tmp_path):
     written = json.loads(path.read_text())
     assert {"opacus", "backpack-for-pytorch"} <= set(written["environment"]["versions"])
     assert [len(result["contestants"]) for result in written["results"]] == [3, 7, 7, 7]
+
+
+@pytest.mark.slow
+def test_small_batch_contestants_run(monkeypatch):
+    from experiments.benchmarks import small_batch
+
+    monkeypatch.setitem(small_batch.NETWORKS, "FeedForward 8²", ("FeedForward", (8, 8, 1), 2))
+    config = small_batch.Config(replicas=2)
+    (update,) = small_batch.races(dataclasses.replace(config, only="update, SmallCNN"))
+    assert update.references == ("optax.adam", "memory floor")
+    (replicas,) = small_batch.races(dataclasses.replace(config, only="replicas, FeedForward 8²"))
+    assert replicas.work == dict.fromkeys(replicas.contestants, 4)
+    for race in (update, replicas):
+        assert race.peer in race.contestants
+        for contestant in race.contestants.values():
+            contestant()
+            contestant()
+    with pytest.raises(ValueError, match="no case has 'nothing' in its name: choose from update"):
+        list(small_batch.races(small_batch.Config(only="nothing")))

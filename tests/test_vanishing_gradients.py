@@ -15,10 +15,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import jaxnoise as jn
-from experiments._common import main
+from experiments._common import begin, main, remembered
 from experiments.vanishing_gradients import Config, _logistic, _networks, _run, _toy, run
 from experiments.vanishing_gradients._config import plan_of
-from experiments.vanishing_gradients._keep import Trajectory, begin, remembered, write_iterate
+from experiments.vanishing_gradients._keep import Trajectory, write_iterate
 from experiments.vanishing_gradients._measure import THRESHOLDS, by_name, claim, vanishing_numbers
 from experiments.vanishing_gradients._report import verdicts
 

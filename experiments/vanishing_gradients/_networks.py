@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jax.tree_util import Partial
 
 import jaxnoise as jn
 
-from .._common import say
+from .._common import images_of, pick, remembered, replica, say, starts_of
 from ._config import NetworkTask, Plan
-from ._keep import Trajectory, remembered, write_iterate
+from ._keep import Trajectory, write_iterate
 from ._measure import by_name, vanishing_numbers
 
 BATCH_SIZES = (1, 4, 16, 64, 256)
@@ -33,33 +31,28 @@ def network(
     train, test = images_of(dataset, task.examples)
     n = len(train["label"])
     subset = pick(train, min(task.subset, n), seed=1)
-    classes = int(max(train["label"].max(), test["label"].max())) + 1
-    models = [model_for(task.network, train["image"], classes, seed) for seed in range(seeds)]
-    splits = [jn.models.split_train(model, jn.losses.cross_entropy) for model in models]
-    params, model_state = jax.tree.map(
-        lambda *leaves: jnp.stack(leaves), *((params, state) for params, state, _ in splits)
-    )
-    write_iterate(folder, 0, params)
+    starts = starts_of(task.network, train, test, seeds)
+    write_iterate(folder, 0, starts.params)
     say(f"{task.network} on {task.data}: training on {n} examples, {seeds} seeds")
     fitted = jn.training.fit(
-        jax.vmap(jax.random.key)(jnp.arange(seeds)),
-        splits[0][2],
-        params,
-        model_state,
+        starts.keys,
+        starts.train_loss,
+        starts.params,
+        starts.model_state,
         optax.adam(task.learning_rate),
         train,
         jn.schedules.NoiseStage(task.epochs, task.learning_rate, task.batch_size),
         replicas=seeds,
         stacked=True,
         checkpoint_dir=folder / "checkpoints",
-        on_epoch=lambda epoch, params, _: write_iterate(folder, epoch, params),
+        on_epoch=lambda epoch, params, *_: write_iterate(folder, epoch, params),
     )
 
     def measured(seed: int) -> dict[str, Any]:
         say(f"{task.network} on {task.data}: measuring the solution of seed {seed}")
-        solution = jax.tree.map(lambda x: x[seed], fitted.params)
+        solution = replica(fitted.params, seed)
         trajectory = Trajectory(folder, solution, seed, task.epochs)
-        return measurements(seed, models[0], solution, trajectory, train, test, subset)
+        return measurements(seed, starts.model, solution, trajectory, train, test, subset)
 
     rows = [
         remembered(folder / f"seed_{seed}.json", functools.partial(measured, seed))
@@ -70,7 +63,7 @@ def network(
         "num_train": n,
         "num_test": len(test["label"]),
         "num_subset": len(subset["label"]),
-        "num_params": sum(leaf[0].size for leaf in jax.tree.leaves(params)),
+        "num_params": sum(leaf[0].size for leaf in jax.tree.leaves(starts.params)),
         "batch_sizes": batch_sizes(n),
         "train_loss": fitted.history.train_loss,
         "seconds": float(fitted.history.seconds[-1]),
@@ -124,31 +117,3 @@ def mean_over_batches(loss_fn: Callable, params: Any, batches: Any) -> jax.Array
     """Mean loss of each batch, (B,), where the data's leaves are (B, b, …)."""
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batches)
     return loss_fn(params, flat).reshape(batches["label"].shape).mean(axis=1)
-
-
-def images_of(dataset: jn.data.Dataset, most: int | None) -> tuple[Any, Any]:
-    """Training examples, at most `most` of them drawn at random, and all test examples."""
-    parts = []
-    for name, part in (("training", dataset.train), ("test", dataset.test)):
-        where = f"--data {dataset.info.name}: networks need {name} examples"
-        image, label = (part or {}).get("image"), (part or {}).get("label")
-        if image is None or image.ndim != 4 or image.shape[1] != image.shape[2]:
-            raise ValueError(f"{where} that are square images")
-        if label is None or label.ndim != 1 or label.dtype != np.int32 or label.min() < 0:
-            raise ValueError(f"{where} with a class label each")
-        parts.append({"image": image, "label": label})
-    train = pick(parts[0], most or len(parts[0]["label"]), seed=0)
-    return train, jax.tree.map(jnp.asarray, parts[1])
-
-
-def pick(data: Any, num: int, seed: int) -> Any:
-    """`num` examples drawn at random, on the device."""
-    order = np.random.default_rng(seed).permutation(len(data["label"]))[:num]
-    return jax.tree.map(lambda x: jnp.asarray(x[order]), data)
-
-
-def model_for(name: str, images: jax.Array, classes: int, seed: int) -> nnx.Module:
-    _, size, _, channels = images.shape
-    return getattr(jn.models, name)(
-        num_classes=classes, in_channels=channels, image_size=size, rngs=nnx.Rngs(seed)
-    )

@@ -10,9 +10,8 @@ from typing import Any
 
 import jaxnoise as jn
 
-from .._common import environment, save_picture, say, text_table, write_json
+from .._common import begin, environment, remembered, save_picture, say, text_table, write_json
 from ._config import Config, plan_of
-from ._keep import begin, remembered
 from ._logistic import logistic
 from ._networks import network
 from ._report import logistic_table, network_table, picture, verdicts, write_report

@@ -1,0 +1,191 @@
+"""What small batches cost: the regularized update, and several seeds in one program.
+
+Question: does TRSGD's update cost little over SGD's, and do replicas train faster than one by one?
+Command:  python -m experiments.benchmarks.small_batch
+Targets:  the update at most 1.5 times that of `optax.sgd(momentum=0.9)` on CPU; on a GPU at most
+          1.25 times the memory floor, and 8 replicas of ResNet18 twice the examples per second.
+
+An update is the transformation's and `optax.apply_updates`, jitted together, parameters and state
+donated, on the parameters of ResNet18 and SmallCNN with fixed gradients. The memory floor only
+reads parameters, gradients, momentum and anchor and writes the first and the last two anew.
+Replicas are 8 seeds at batch size 8, a unit of work a step of one of them: in separate calls of
+`jaxnoise.training.fit`, in one program one after another, and side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+import jaxnoise as jn
+from experiments._common import Starts, main, replica, starts_of
+
+from ._harness import RESULTS, Race, compare
+
+SGD, ADAM, SEPARATE = "optax.sgd", "optax.adam", "separate runs"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the benchmark."""
+
+    repetitions: int = 7
+    """Alternating runs of every contestant."""
+    only: str = ""
+    """Only the cases whose name contains this."""
+    replicas: int = 8
+    """Seeds trained at once."""
+    out: Path = RESULTS
+    """Folder of the results."""
+
+
+NETWORKS = {
+    "FeedForward 8²": ("FeedForward", (8, 8, 1), 2000),
+    "FeedForward 28²": ("FeedForward", (28, 28, 1), 400),
+    "SmallCNN 28²": ("SmallCNN", (28, 28, 1), 20),
+    "ResNet18 32²": ("ResNet18", (32, 32, 3), 2),
+}  # name → network, image, steps in one call
+MODELS = {
+    "ResNet18": lambda: jn.models.ResNet18(rngs=nnx.Rngs(0)),
+    "SmallCNN 28²": lambda: jn.models.SmallCNN(in_channels=1, image_size=28, rngs=nnx.Rngs(0)),
+}
+
+
+def races(config: Config) -> Iterator[Race]:
+    makers: dict[str, Callable[[], Race]] = {}
+    for name, make in MODELS.items():
+        makers[f"update, {name}"] = lambda name=name, make=make: updates(name, make())
+    for name in NETWORKS:
+        makers[f"replicas, {name}"] = lambda name=name: replicas(name, config.replicas)
+    found = [make for name, make in makers.items() if config.only.lower() in name.lower()]
+    if not found:
+        raise ValueError(
+            f"no case has {config.only!r} in its name: choose from {'; '.join(makers)}"
+        )
+    for make in found:
+        yield make()
+
+
+def updates(name: str, model: nnx.Module) -> Race:
+    params, _ = jn.models.split(model, jn.losses.cross_entropy)
+    gradients = jax.tree.map(lambda p: 1e-3 * jnp.ones_like(p), params)
+    optimizers = {
+        SGD: optax.sgd(0.01, momentum=0.9),
+        "TRSGD": jn.transforms.trsgd(0.01, 0.9),
+        ADAM: optax.adam(0.01),
+        "TRAdam": jn.transforms.tradam(0.01),
+    }
+    contestants = {who: updating(tx, params, gradients) for who, tx in optimizers.items()}
+    contestants["memory floor"] = floor(params, gradients)
+    work = dict.fromkeys(contestants, 10)
+    return Race(f"update, {name}", contestants, work, SGD, 1.5, (ADAM, "memory floor"))
+
+
+def updating(
+    optimizer: optax.GradientTransformation, params: Any, gradients: Any
+) -> Callable[[], None]:
+    def one(carry: Any, gradients: Any) -> Any:
+        params, state = carry
+        changes, state = optimizer.update(gradients, state, params)
+        return optax.apply_updates(params, changes), state
+
+    return repeated(jax.jit(one, donate_argnums=0), (params, optimizer.init(params)), gradients)
+
+
+def floor(params: Any, gradients: Any) -> Callable[[], None]:
+    """Reads four trees and writes three, with as little arithmetic as there can be."""
+
+    def one(carry: Any, gradients: Any) -> Any:
+        params, momentum, anchor = carry
+        params = jax.tree.map(lambda p, g, m, a: p + g + m + a, params, gradients, momentum, anchor)
+        return params, *(jax.tree.map(jnp.negative, tree) for tree in (momentum, anchor))
+
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return repeated(jax.jit(one, donate_argnums=0), (params, zeros, zeros), gradients)
+
+
+def repeated(program: Callable, carry: Any, gradients: Any) -> Callable[[], None]:
+    carry = jax.tree.map(jnp.array, carry)
+
+    def run() -> None:
+        nonlocal carry
+        for _ in range(10):
+            carry = program(carry, gradients)
+        jax.block_until_ready(carry)
+
+    return run
+
+
+def replicas(name: str, count: int) -> Race:
+    network, shape, steps = NETWORKS[name]
+    rng = np.random.default_rng(0)
+    data = {
+        "image": jnp.asarray(rng.integers(0, 256, (8 * steps, *shape)).astype(np.uint8)),
+        "label": jnp.asarray(rng.integers(0, 10, 8 * steps).astype(np.int32)),
+    }
+    starts = starts_of(network, data, data, count)
+    optimizer = jn.transforms.trsgd(1e-4)
+    contestants = {
+        SEPARATE: separate(starts, optimizer, data, count),
+        "one after another": together(starts, optimizer, data, count, "map"),
+        "side by side": together(starts, optimizer, data, count, "vmap"),
+    }
+    work = dict.fromkeys(contestants, steps * count)
+    return Race(f"{count} replicas, {name}, batch 8", contestants, work, SEPARATE)
+
+
+def separate(starts: Starts, optimizer: Any, data: Any, count: int) -> Callable[[], None]:
+    def run() -> None:
+        for index in range(count):
+            params, model_state = replica((starts.params, starts.model_state), index)
+            fitted = jn.training.fit(
+                starts.keys[index],
+                starts.train_loss,
+                params,
+                model_state,
+                optimizer,
+                data,
+                jn.schedules.NoiseStage(1, 1e-4, 8),
+                progress=False,
+            )
+            jax.block_until_ready(fitted.params)
+
+    return run
+
+
+def together(
+    starts: Starts, optimizer: Any, data: Any, count: int, mode: Any
+) -> Callable[[], None]:
+    def run() -> None:
+        fitted = jn.training.fit(
+            starts.keys,
+            starts.train_loss,
+            starts.params,
+            starts.model_state,
+            optimizer,
+            data,
+            jn.schedules.NoiseStage(1, 1e-4, 8),
+            replicas=count,
+            replica_mode=mode,
+            stacked=True,
+            progress=False,
+        )
+        jax.block_until_ready(fitted.params)
+
+    return run
+
+
+def benchmark(config: Config) -> None:
+    compare("small_batch", races(config), config.repetitions, config.out)
+
+
+if __name__ == "__main__":
+    main(benchmark, Config)
