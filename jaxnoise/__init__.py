@@ -9,6 +9,7 @@ from . import landscape as landscape
 from . import losses as losses
 from . import metrics as metrics
 from . import schedules as schedules
+from . import sharpness as sharpness
 from . import training as training
 from . import transforms as transforms
 
