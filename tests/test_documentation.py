@@ -14,8 +14,8 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(jaxnoise.__path__, "jaxno
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 SUBPACKAGES = [
-    "data", "gradients", "landscape", "losses", "models", "plotting", "schedules", "training",
-    "transforms",
+    "data", "gradients", "landscape", "losses", "metrics", "models", "plotting", "schedules",
+    "sharpness", "training", "transforms",
 ]  # fmt: skip
 
 

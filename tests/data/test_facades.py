@@ -14,6 +14,14 @@ SIZE, NUM = 32, 40
 SKY, ROOF, WALL, WINDOW, BALCONY, DOOR, GROUND, TREE = range(8)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """As the fixture of that name, for the whole module: drawing a house is a long program."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="module")
 def houses():
     return jax.tree.map(np.asarray, facades(jax.random.key(0), NUM, SIZE))
@@ -55,26 +63,34 @@ def test_what_stands_where(houses):
         assert kinds == sorted(kinds)
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_windows_stand_in_a_grid():
-    house = draw_house(jax.random.key(3))
-    grid = grid_of(house, 256)
-    window = np.asarray(classes_of(house, grid)) == WINDOW
+    @jax.jit
+    def drawn(key):
+        house = draw_house(key)
+        grid = grid_of(house, 256)
+        return house, grid, classes_of(house, grid)
+
+    house, grid, classes = drawn(jax.random.key(3))
+    window = np.asarray(classes) == WINDOW
     for way, axis, number in ((grid.column, 0, house.columns), (grid.floor, 1, house.floors)):
         cells = np.unique(np.asarray(way).ravel()[window.any(axis)])
         np.testing.assert_array_equal(cells, np.arange(number))
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_one_label_map_has_many_photographs():
-    house = draw_house(jax.random.key(0))
-    grid = grid_of(house, 2 * SIZE)
-    classes = classes_of(house, grid)
-    photos = [
-        np.asarray(_facade_photo.photograph(jax.random.key(seed), house, grid, classes), float)
-        for seed in range(3)
-    ]
-    label = np.asarray(classes_of(house, grid_of(house, SIZE)))
+    @jax.jit
+    def photographed(key):
+        house = draw_house(jax.random.key(0))
+        grid = grid_of(house, 2 * SIZE)
+        photo = _facade_photo.photograph(key, house, grid, classes_of(house, grid))
+        return classes_of(house, grid_of(house, SIZE)), photo
+
+    shots = [photographed(jax.random.key(seed)) for seed in range(3)]
+    label = np.asarray(shots[0][0])
     for part in (WALL, ROOF, SKY):
-        colours = [photo[label == part].mean(0) for photo in photos]
+        colours = [np.asarray(photo, float)[label == part].mean(0) for _, photo in shots]
         for a, b in ((0, 1), (1, 2), (2, 0)):
             assert np.abs(colours[a] - colours[b]).max() > 8
 
