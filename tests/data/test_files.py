@@ -226,7 +226,7 @@ def test_libsvm_numbers_features_from_1_unless_0_occurs(tmp_path):
         b"\x00\x01\x02\xff\xfe",
         bz2.compress(LIBSVM_TEXT)[:-9],
         bz2.compress(LIBSVM_TEXT)[:20] + b"junk",
-        gzip.compress(LIBSVM_TEXT)[:-3],
+        gzip.compress(LIBSVM_TEXT, mtime=0)[:-3],
         lzma.compress(LIBSVM_TEXT)[:-3],
     ],
 )

@@ -14,7 +14,7 @@ NETWORKS = [Pix2PixGenerator, ResNetGenerator, PatchDiscriminator]
 
 
 def name(value):
-    return value.__name__ if isinstance(value, type) else str(value)
+    return getattr(value, "__name__", str(value))
 
 
 def slow_norm(layer, x, norm):

@@ -116,7 +116,6 @@ def test_values(arguments, message, run):
         ({"train_loss": None}, "expected a function, got a NoneType"),
         ({"augment": 1.0}, "expected a function, got a float"),
     ],
-    ids=str,
 )
 def test_types(arguments, message, run):
     with pytest.raises(TypeError, match=message):

@@ -201,7 +201,6 @@ def test_players_have_their_own(fit, regression):
         ({"hyperparams": {"weight": 0.1}}, TypeError, "missing a required .*'factor'"),
         ({"hyperparams": 0.1}, TypeError, "hyperparams must be a dict of values by name, got 0.1"),
     ],
-    ids=str,
 )
 def test_wrong_arguments(options, error, message, run):
     with pytest.raises(error, match=message) as caught:
