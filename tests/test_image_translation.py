@@ -438,7 +438,7 @@ def test_whole_experiment_as_a_command(tmp_path):
     assert np.shape(starts["adam"]) == (2, 1)
     assert starts["adam"] != starts["paper"]
     lines = (tmp_path / "curves.jsonl").read_text().splitlines()
-    assert len(lines) == 3 + 2 * len(METHODS)
+    assert len(lines) == 2 + 2 * len(METHODS)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ class Config:
     """Translate label maps into images by pix2pix, trained by Adam and by TRAdam."""
 
     preset: Literal["synthetic", "small", "paper"] = "synthetic"
-    """synthetic: drawn facades, offline, under ten minutes; small: patches of retinal images and of
+    """synthetic: drawn facades, offline, five minutes; small: patches of retinal images and of
     electron micrographs, under an hour; paper: Cityscapes at the published settings, for a GPU."""
     data: tuple[str, ...] | None = None
     """Data sets instead of the preset's: "facades" are drawn; others need images of one size with
@@ -87,7 +87,7 @@ _PRESETS: dict[str, tuple[tuple[str, ...], dict]] = {
     "synthetic": (
         ("facades",),
         {**_SMALL, "shrink": 1, "patches": False, "examples": 300, "test_examples": 60}
-        | {"epochs": 5, "scorer_epochs": 16},
+        | {"epochs": 4, "scorer_epochs": 10},
     ),
     "small": (
         ("drive", "isbi2012_em"),

@@ -50,8 +50,9 @@ class Config:
     the others bear."""
     adam_learning_rate: float = 1e-3
     """First learning rate of Adam."""
-    grid: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
-    """Learning rates to choose the best from, in units of the optimizer's own."""
+    grid: tuple[float, ...] | None = None
+    """Learning rates to choose the best from, in units of the optimizer's own; by default 0.1, 0.3,
+    1, 3, 10, for the preset digits without the first."""
     weight_decay: float = 1e-4
     """Coefficient ρ of ρw, added to the gradient."""
     noise_examples: int | None = None
@@ -106,10 +107,11 @@ class _Preset:
     examples: int | None
     test_examples: int | None
     noise_examples: int
+    grid: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 _PRESETS = {
-    "digits": _Preset((("digits", "FeedForward"),), 5, 12, None, None, 256),
+    "digits": _Preset((("digits", "FeedForward"),), 5, 12, None, None, 256, (0.3, 1, 3, 10)),
     "small": _Preset((("mnist", "FeedForward"),), 5, 10, 4000, 4000, 256),
     "paper": _Preset((("cifar10", "ResNet18"),), 5, 200, None, None, 2048),
 }
@@ -151,7 +153,7 @@ def plan_of(config: Config) -> Plan:
         periods=config.periods,
         weight=config.weight,
         weight_decay=config.weight_decay,
-        grid=config.grid,
+        grid=config.grid or preset.grid,
         option_two=config.option_two,
         replica_mode=config.replica_mode,
         tasks=tuple(tasks),
