@@ -16,17 +16,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import jaxnoise as jn
-from experiments._common import main, replica
+from experiments._common import main, paired, replica, significance, what_seeds_can_tell
 from experiments.small_batch import Config, _run, _train, run
 from experiments.small_batch._compare import (
     batch_verdict,
     comparisons,
     noise_ratios,
-    paired,
     points,
-    significance,
     verdict,
-    what_seeds_can_tell,
 )
 from experiments.small_batch._config import plan_of, stages_of
 from experiments.small_batch._methods import METHODS, mean_step, optimizer

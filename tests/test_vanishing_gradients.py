@@ -267,6 +267,7 @@ def test_iterates_come_back_one_by_one(tmp_path):
         np.testing.assert_array_equal(iterate["b"], -epoch)
 
 
+@pytest.mark.slow
 def test_run_writes_its_report_and_reads_itself_back(monkeypatch, tmp_path, capsys):
     run_in_process(monkeypatch, *DENSE, "--out", tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -11,6 +11,10 @@ from ._curves import Curves as Curves
 from ._curves import Log as Log
 from ._curves import open_curves as open_curves
 from ._environment import environment as environment
+from ._paired import LEVEL as LEVEL
+from ._paired import paired as paired
+from ._paired import significance as significance
+from ._paired import what_seeds_can_tell as what_seeds_can_tell
 from ._parts import begin as begin
 from ._parts import remembered as remembered
 from ._report import Report as Report

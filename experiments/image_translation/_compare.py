@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..small_batch._compare import LEVEL, paired, significance
+from .._common import LEVEL, paired, significance
 from ._methods import METHODS
 from ._score import METRICS
 

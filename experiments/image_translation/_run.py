@@ -19,9 +19,9 @@ from .._common import (
     remembered,
     save_picture,
     text_table,
+    what_seeds_can_tell,
     write_json,
 )
-from ..small_batch._compare import what_seeds_can_tell
 from ._compare import comparisons, summary, verdict
 from ._config import Config, Plan, Task, plan_of
 from ._figures import grid

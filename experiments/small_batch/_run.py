@@ -19,6 +19,7 @@ from .._common import (
     remembered,
     save_picture,
     text_table,
+    what_seeds_can_tell,
     write_json,
 )
 from ._compare import (
@@ -27,7 +28,6 @@ from ._compare import (
     groups_by_batch_size,
     noise_ratios,
     verdict,
-    what_seeds_can_tell,
 )
 from ._config import Config, Family, Plan, Task, plan_of
 from ._methods import METHODS

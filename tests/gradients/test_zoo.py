@@ -48,7 +48,7 @@ CASES = [
     slowly(models.Pix2PixGenerator, {"width": 2, "levels": 3, "ndim": 3}, RGB_VOLUME),
     slowly(models.ResNetGenerator, GENERATOR, RGB),
     slowly(models.ResNetGenerator, GENERATOR | IN_3D, RGB_VOLUME),
-    (models.PatchDiscriminator, PATCHES, RGB),
+    slowly(models.PatchDiscriminator, PATCHES, RGB),
     slowly(models.PatchDiscriminator, PATCHES | IN_3D, RGB_VOLUME),
 ]
 

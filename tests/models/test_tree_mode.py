@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 SCRIPT = Path(__file__).with_name("in_both_modes.py")
 
 
+@pytest.mark.slow
 def test_losses_in_tree_mode_are_those_in_graph_mode(quick_compilation):
     quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
     tree = os.environ | quick | {"NNX_GRAPH_MODE": "false", "NNX_GRAPH_UPDATES": "false"}
