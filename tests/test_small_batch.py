@@ -438,7 +438,7 @@ def test_sweeps_and_option_two(monkeypatch, tmp_path, capsys):
     assert len(results["sweeps"]) == 4
     for cell in results["cells"]:
         has_draw = [m for m, found in cell["runs"].items() if "drawn_test_accuracy" in found]
-        assert has_draw == ["paper", "reference"]
+        assert has_draw == ["paper", "reference", "paper_best", "reference_best"]
         tried = cell["runs"]["best_rate"]["tried"]
         best = max(tried, key=lambda f: (tried[f]["accuracy"], -tried[f]["loss"]))
         assert cell["runs"]["best_rate"]["factor"] == float(best)

@@ -58,7 +58,7 @@ def trained(problem: Problem, plan: Plan, run: Run, folder: Path, curves: Curves
     steps = stages[0].steps_per_epoch(n)
     epoch_length = steps if method.by_epoch else None
     make = optimizer(method, run.family, plan.weight_decay, epoch_length)
-    draws = plan.option_two and run.method in ("paper", "reference")
+    draws = plan.option_two and method.pull and method.inner and not run.searching
     if draws:
         make = with_a_draw(make, epoch_length)
     values = {"learning_rate": run.learning_rate, "weight": plan.weight, "period": run.period}
