@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import html
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -59,6 +61,18 @@ class Report:
             f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}">'
             f"<figcaption>{html.escape(caption)}</figcaption></figure>"
         )
+
+    def provenance(
+        self, script: str, settings: dict[str, Any], where: dict[str, Any], seconds: float
+    ) -> None:
+        """The command, its time and machine, all settings that have a value, and the versions."""
+        self.code(f"python -m experiments.{script} " + " ".join(sys.argv[1:]))
+        self.text(
+            f"This run took {seconds:.0f} s, without what it read back, on {where['device']}, "
+            f"{where['processor']}."
+        )
+        self.table(["setting", "value"], [row for row in settings.items() if row[1] is not None])
+        self.table(["package", "version"], list(where["versions"].items()))
 
     def save(self, path: Path) -> None:
         title = html.escape(self._title)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import Any
 
 import numpy as np
@@ -111,15 +110,9 @@ def write_report(
             for data, cell in cells.items()
         ],
     )
-    report.code("python -m experiments.image_translation " + " ".join(sys.argv[1:]))
-    report.text(
-        f"This run took {seconds:.0f} s, without what it read back, on {where['device']}, "
-        f"{where['processor']}."
-    )
     settings = dataclasses.asdict(config) | dataclasses.asdict(plan)
     del settings["tasks"]
     for task in plan.tasks:
         settings[f"task {task.data}"] = dataclasses.asdict(task)
-    report.table(["setting", "value"], [row for row in settings.items() if row[1] is not None])
-    report.table(["package", "version"], list(where["versions"].items()))
+    report.provenance("image_translation", settings, where, seconds)
     return report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -218,17 +217,11 @@ def write_report(
             for name, p in problems.items()
         ],
     )
-    report.code("python -m experiments.small_batch " + " ".join(sys.argv[1:]))
-    report.text(
-        f"This run took {seconds:.0f} s, without what it read back, on {where['device']}, "
-        f"{where['processor']}."
-    )
     settings = dataclasses.asdict(config) | dataclasses.asdict(plan)
     del settings["tasks"]
     for task in plan.tasks:
         settings[f"{task.network}, {task.data}"] = dataclasses.asdict(task)
-    report.table(["setting", "value"], [row for row in settings.items() if row[1] is not None])
-    report.table(["package", "version"], list(where["versions"].items()))
+    report.provenance("small_batch", settings, where, seconds)
     return report
 
 
