@@ -7,6 +7,7 @@ transformed with the same random draws, and so is a map without channels, (B, H,
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -106,13 +107,59 @@ def random_quarter_turns(key: Key[Array, ""], images: PyTree) -> PyTree:
     """
 
     def turn(keys: Array, stack: Array, _name: str) -> Array:
-        if stack.shape[-3] != stack.shape[-2]:
-            raise ValueError(f"images: quarter turns need square images, got {stack.shape}")
+        _check_square(stack)
         turns = jax.vmap(lambda key: jax.random.randint(key, (), 0, 4))(keys)
         stack = _where(turns % 2 == 1, jnp.rot90(stack, axes=(-3, -2)), stack)
         return _where(turns >= 2, jnp.flip(stack, (-3, -2)), stack)
 
     return _map_images(turn, key, images)
+
+
+def random_symmetry(key: Key[Array, ""], images: PyTree) -> PyTree:
+    """Applies one of the eight symmetries of the square to each example, all equally likely.
+
+    Args:
+      key: typed key.
+      images: (B, H, W, C) with H = W, or a batch with such leaves.
+
+    Returns:
+      The images, shape and dtype unchanged.
+
+    Raises:
+      ValueError: if images are not square or there are none.
+
+    Example:
+      >>> random_symmetry(jax.random.key(0), jnp.ones((2, 8, 8, 3))).shape
+      (2, 8, 8, 3)
+    """
+    return compose(random_quarter_turns, random_flip)(key, images)
+
+
+def eightfold(images: PyTree) -> PyTree:
+    """All eight symmetries of the square of every example, not drawn but one after another.
+
+    Args:
+      images: (B, H, W, C) with H = W, or a batch with such leaves.
+
+    Returns:
+      The images (8B, H, W, C): those of example i at 8i … 8i + 7, first turned by 0, 90, 180 and
+      270°, then the mirror images of these. Other leaves of a batch are repeated.
+
+    Raises:
+      ValueError: if images are not square or there are none.
+
+    Example:
+      >>> eightfold(jnp.arange(4).reshape(1, 2, 2, 1))[:, 0, :, 0].tolist()
+      [[0, 1], [1, 3], [3, 2], [2, 0], [1, 0], [3, 1], [2, 3], [0, 2]]
+    """
+
+    def all_eight(_keys: None, stack: Array, _name: str) -> Array:
+        _check_square(stack)
+        turned = [jnp.rot90(stack, turns, axes=(-3, -2)) for turns in range(4)]
+        versions = jnp.stack(turned + [jnp.flip(version, -2) for version in turned], axis=1)
+        return versions.reshape(-1, *stack.shape[1:])
+
+    return _map_images(all_eight, None, images, lambda leaf: jnp.repeat(jnp.asarray(leaf), 8, 0))
 
 
 def random_rotation(
@@ -192,25 +239,36 @@ def compose(*augmentations: Augmentation) -> Augmentation:
 
 
 def _map_images(
-    transform: Callable[[Array, Array, str], Array], key: Key[Array, ""], images: PyTree
+    transform: Callable[[Any, Array, str], Array],
+    key: Key[Array, ""] | None,
+    images: PyTree,
+    others: Callable[[Any], Any] = lambda leaf: leaf,
 ) -> PyTree:
-    """Applies transform(keys of the examples, (B, …, C), name) to every leaf that holds images."""
+    """Applies transform(keys of the examples, (B, …, C), name) to every leaf that holds images.
+
+    The keys are None without a key; `others` maps the leaves that hold none.
+    """
     stacks = [jnp.shape(leaf) for leaf in jax.tree.leaves(images) if jnp.ndim(leaf) >= 4]
     if len({shape[0] for shape in stacks}) != 1:
         raise ValueError(
             "images must be (B, H, W, C), or a batch with such leaves of one B, got "
             f"{[jnp.shape(leaf) for leaf in jax.tree.leaves(images)]}"
         )
-    keys = jax.random.split(key, stacks[0][0])
+    keys = None if key is None else jax.random.split(key, stacks[0][0])
     maps = {shape[:-1] for shape in stacks}  # (B, H, W): maps without channels
 
     def apply(path: tuple, leaf: Array) -> Array:
         name = str(getattr(path[-1], "key", getattr(path[-1], "name", ""))) if path else ""
         if jnp.shape(leaf) in maps:
             return transform(keys, jnp.asarray(leaf)[..., None], name)[..., 0]
-        return transform(keys, jnp.asarray(leaf), name) if jnp.ndim(leaf) >= 4 else leaf
+        return transform(keys, jnp.asarray(leaf), name) if jnp.ndim(leaf) >= 4 else others(leaf)
 
     return jax.tree_util.tree_map_with_path(apply, images)
+
+
+def _check_square(stack: Array) -> None:
+    if stack.shape[-3] != stack.shape[-2]:
+        raise ValueError(f"images: quarter turns need square images, got {stack.shape}")
 
 
 def _angle(key: Array, max_degrees: float | Array) -> Array:
