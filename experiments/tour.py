@@ -138,7 +138,8 @@ def run(config: Config) -> None:
 
     seconds = time.perf_counter() - started
     header, table = summary(rows)
-    picture = landscapes(grids)
+    picture = Figure(figsize=(5.5 * len(grids), 8.5), layout="constrained")
+    jn.plotting.landscapes(grids, picture)
     report = write_report(config, dataset, train, test, histories, profiles, picture, header, table)
     report.heading("Where and how")
     where = environment()
@@ -266,19 +267,6 @@ def write_report(
     )
     report.code("python -m experiments.tour " + " ".join(sys.argv[1:]))
     return report
-
-
-def landscapes(grids: dict[str, jn.landscape.LossGrid]) -> Figure:
-    """Surfaces above, contours below, at equal scale."""
-    finite = np.concatenate([g.values[np.isfinite(g.values)] for g in grids.values()])
-    low, high = float(finite.min()), float(np.quantile(finite, 0.98))
-    figure = Figure(figsize=(5.5 * len(grids), 8.5), layout="constrained")
-    for column, (name, grid) in enumerate(grids.items(), start=1):
-        above = figure.add_subplot(2, len(grids), column, projection="3d")
-        jn.plotting.surface(grid, above, vmin=low, vmax=high).set_title(name)
-        below = figure.add_subplot(2, len(grids), len(grids) + column)
-        jn.plotting.contour(grid, below, vmin=low, vmax=high)
-    return figure
 
 
 if __name__ == "__main__":

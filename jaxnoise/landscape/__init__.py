@@ -6,3 +6,8 @@ from ._grid import LossGrid as LossGrid
 from ._grid import LossLine as LossLine
 from ._grid import loss_grid as loss_grid
 from ._grid import loss_line as loss_line
+from ._grids import LossGrids as LossGrids
+from ._grids import loss_grids as loss_grids
+from ._trajectory import TrajectoryPlane as TrajectoryPlane
+from ._trajectory import trajectory_plane as trajectory_plane
+from ._vtk import save_vtk as save_vtk

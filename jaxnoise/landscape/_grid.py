@@ -15,6 +15,8 @@ from jax.sharding import NamedSharding
 from .._results import Result
 from ._points import PointProgram
 
+Radius = float | Sequence[float] | Sequence[Sequence[float]]
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,8 +24,8 @@ class LossGrid(Result):
     """Mean losses over a plane through the parameters.
 
     Attributes:
-      alphas: (n,) coordinates along the first direction.
-      betas: (n,) coordinates along the second direction.
+      alphas: (n,) rising coordinates along the first direction.
+      betas: (n,) rising coordinates along the second direction.
       values: (n, n); values[i, j] is the mean loss at (alphas[i], betas[j]); a dict of such arrays
         where the loss function gives a dict of metrics. Cells that are not finite are kept.
       center: the mean loss at the parameters themselves, or a dict of such.
@@ -54,10 +56,10 @@ class LossLine(Result):
 def loss_grid(
     loss_fn: Callable,
     params: Any,
-    directions: Sequence[Any],
+    directions: Any,
     data: Any,
     *,
-    radius: float = 0.5,
+    radius: Radius = 0.5,
     resolution: int = 40,
     chunk_size: int | None = None,
     vmap_points: int | None = None,
@@ -65,7 +67,7 @@ def loss_grid(
     path: str | os.PathLike | None = None,
     progress: bool = False,
 ) -> LossGrid:
-    """The landscape f(α, β) = L(w + α u + β v) on a square grid around the parameters.
+    """The landscape f(α, β) = L(w + α u + β v) on a grid around the parameters.
 
     One compiled program maps over all points and, for each, over chunks of the data. New values of
     parameters, directions or data of the same shapes compile nothing anew.
@@ -73,18 +75,22 @@ def loss_grid(
     Args:
       loss_fn: (params, batch) → losses (B,), or a dict of such metrics.
       params: w, pytree of floating arrays.
-      directions: the pair (u, v), pytrees like `params`.
+      directions: the pair (u, v), pytrees like `params`, as from `random_directions` and
+        `trajectory_plane`; or both in one pytree like `params` whose leaves have a leading (2,), as
+        the `vectors` of `jn.sharpness.hessian_eigenvalues`.
       data: batch of the n examples that L is the mean over.
-      radius: r > 0; both coordinates take evenly spaced values in [−r, r], both ends included.
+      radius: r > 0; both coordinates take evenly spaced values in [−r, r], both ends included. A
+        pair (r_α, r_β) gives each its own, a pair of ranges ((α_0, α_1), (β_0, β_1)) any rectangle,
+        as `TrajectoryPlane.ranges` does.
       resolution: number of values of each coordinate, at least 2.
       chunk_size: most examples at a time; None takes about a million numbers of input.
-      vmap_points: points evaluated side by side; None takes 1 where the network has convolutions
-        (they would become grouped ones), else 8.
+      vmap_points: points evaluated side by side; None takes 1 on CPU, and where the network has
+        convolutions (they would become grouped ones), else 8.
       sharding: how to distribute the points over devices, a `NamedSharding` whose first axis names
         the mesh axis or axes to use; None keeps to one device.
       path: file for the grid (.npz). The same program then runs row by row and the rows done are
         kept in `path` + ".part", from which an interrupted grid resumes.
-      progress: whether to show progress on standard error, where `path` is given.
+      progress: whether to show progress on standard error. The program then runs row by row.
 
     Returns:
       `LossGrid`.
@@ -109,26 +115,46 @@ def loss_grid(
              [0.5, 0. , 0.5],
              [1. , 0.5, 1. ]], dtype=float32)
     """
-    if len(directions) != 2:
-        raise ValueError(f"directions must be a pair (u, v), got {len(directions)}")
-    alphas = _coordinates(radius, resolution)
-    points = np.stack(np.meshgrid(alphas, alphas, indexing="ij"), axis=-1).reshape(-1, 2)
-    program = PointProgram(
-        loss_fn, params, tuple(directions), data, chunk_size, vmap_points, sharding
+    partial = None if path is None else Path(f"{path}.part")
+    grid = over_plane(
+        loss_fn,
+        params,
+        directions,
+        data,
+        partial,
+        progress,
+        radius,
+        resolution,
+        (chunk_size, vmap_points, sharding),
     )
-    if path is None:
-        values, center = _take_center(program(_with_center(points)))
-    else:
-        partial = Path(f"{path}.part")
-        values, center = _take_center(
-            program.block_by_block(_with_center(points), resolution, partial, progress)
-        )
-    square = jax.tree.map(lambda x: x.reshape(resolution, resolution), values)
-    grid = LossGrid(alphas, alphas, square, center)
-    if path is not None:
+    if path is not None and partial is not None:
         grid.save(path)
         partial.unlink(missing_ok=True)
     return grid
+
+
+def over_plane(
+    loss_fn: Callable,
+    params: Any,
+    directions: Any,
+    data: Any,
+    partial: Path | None,
+    progress: bool,
+    radius: Radius,
+    resolution: int,
+    program_options: tuple[int | None, int | None, NamedSharding | None],
+) -> LossGrid:
+    """`loss_grid`, whose rows are kept in the file `partial` if there is one, and stay there."""
+    alphas, betas = _coordinates(radius, resolution, 2)
+    points = np.stack(np.meshgrid(alphas, betas, indexing="ij"), axis=-1).reshape(-1, 2)
+    program = PointProgram(loss_fn, params, _pair(directions, params), data, *program_options)
+    if partial is None and not progress:
+        losses = program(_with_center(points))
+    else:
+        losses = program.block_by_block(_with_center(points), resolution, partial, progress)
+    values, center = _take_center(losses)
+    square = jax.tree.map(lambda x: x.reshape(resolution, resolution), values)
+    return LossGrid(alphas, betas, square, center)
 
 
 def loss_line(
@@ -137,7 +163,7 @@ def loss_line(
     direction: Any,
     data: Any,
     *,
-    radius: float = 0.5,
+    radius: float | Sequence[float] = 0.5,
     resolution: int = 40,
     chunk_size: int | None = None,
     vmap_points: int | None = None,
@@ -147,8 +173,8 @@ def loss_line(
 
     Args:
       direction: u, a pytree like `params`.
-      loss_fn, params, data, radius, resolution, chunk_size, vmap_points, sharding: as for
-        `loss_grid`.
+      radius: r > 0 for [−r, r], or a range (α_0, α_1).
+      loss_fn, params, data, resolution, chunk_size, vmap_points, sharding: as for `loss_grid`.
 
     Returns:
       `LossLine`.
@@ -165,17 +191,44 @@ def loss_line(
       ... ).values
       array([4., 0., 4.], dtype=float32)
     """
-    alphas = _coordinates(radius, resolution)
+    (alphas,) = _coordinates(radius if np.ndim(radius) == 0 else [radius], resolution, 1)
     program = PointProgram(loss_fn, params, (direction,), data, chunk_size, vmap_points, sharding)
     return LossLine(alphas, *_take_center(program(_with_center(alphas[:, None]))))
 
 
-def _coordinates(radius: float, resolution: int) -> np.ndarray:
-    if not (np.isfinite(radius) and radius > 0):
-        raise ValueError(f"radius must be a positive number, got {radius}")
+def _pair(directions: Any, params: Any) -> tuple[Any, Any]:
+    """(u, v), from a pair or from a pytree like the parameters whose leaves have a leading (2,)."""
+    if jax.tree.structure(directions) != jax.tree.structure(params):
+        if len(directions) != 2:
+            raise ValueError(f"directions must be a pair (u, v), got {len(directions)}")
+        return tuple(directions)
+    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(directions)}
+    if lengths != {(2,)}:
+        raise ValueError(
+            "directions must be a pair (u, v), or a pytree like params whose leaves have a leading "
+            f"axis of length 2, got leading axes {sorted(lengths)}"
+        )
+    u, v = (jax.tree.map(lambda leaf: leaf[k], directions) for k in range(2))  # noqa: B023
+    return u, v
+
+
+def _coordinates(radius: Any, resolution: int, num: int) -> np.ndarray:
+    """(num, resolution) coordinates along each direction."""
     if resolution < 2:
         raise ValueError(f"resolution must be at least 2, got {resolution}")
-    return np.linspace(-radius, radius, resolution)
+    if np.ndim(radius) == 0:
+        if not (np.isfinite(radius) and radius > 0):
+            raise ValueError(f"radius must be a positive number, got {radius}")
+        radius = [radius] * num
+    ends = np.asarray(radius, float)
+    if ends.ndim == 1:
+        ends = np.stack([-ends, ends], axis=-1)
+    if ends.shape != (num, 2) or not (np.isfinite(ends).all() and (ends[:, 0] < ends[:, 1]).all()):
+        raise ValueError(
+            "radius must be a positive number, or for each direction a positive number or a range "
+            f"(low, high) with low < high, got {radius}"
+        )
+    return np.linspace(ends[:, 0], ends[:, 1], resolution, axis=1)
 
 
 def _with_center(points: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from .._streaming import (
 from .._tree import as_partial, num_examples
 from ._directions import check_like
 
-_VMAP_POINTS = 8  # points side by side where the network is dense
+_VMAP_POINTS = 8  # points side by side on an accelerator where the network is dense
 
 
 class PointProgram:
@@ -73,7 +73,8 @@ class PointProgram:
                     f"{getattr(values, 'shape', values)}: leave out the mean over examples"
                 )
         if vmap_points is None:
-            vmap_points = 1 if has_convolutions(loss_fn, params, data) else _VMAP_POINTS
+            alone = jax.default_backend() == "cpu" or has_convolutions(loss_fn, params, data)
+            vmap_points = 1 if alone else _VMAP_POINTS
         self._is_dict = isinstance(metrics, Mapping)
         self._inputs = (loss_fn, params, directions, data)
         self._sharding = None
@@ -91,15 +92,17 @@ class PointProgram:
         """(N, K) coordinates → (N,) mean losses, or a dict of such, on the host."""
         return self._unname(self._run(points))
 
-    def block_by_block(self, points: np.ndarray, size: int, path: Path, progress: bool) -> Any:
-        """The same in blocks of `size` points; what is done is kept in the file `path`.
+    def block_by_block(
+        self, points: np.ndarray, size: int, path: Path | None, progress: bool
+    ) -> Any:
+        """The same in blocks of `size` points; what is done is kept in the file `path`, if any.
 
         Raises:
           ValueError: if the file there was written for something else.
         """
-        identity = self._identity(points)
+        identity = "" if path is None else self._identity(points)
         blocks: dict[str, list[np.ndarray]] = {}
-        if path.exists():
+        if path is not None and path.exists():
             kept = read_npz(path)
             if str(kept.pop("identity", "")) != identity:
                 raise ValueError(
@@ -113,8 +116,9 @@ class PointProgram:
             for start in range(done, len(padded), size):
                 for name, values in self._run(padded[start : start + size]).items():
                     blocks.setdefault(name, []).append(values)
-                joined = {f"values/{k}": np.concatenate(v) for k, v in blocks.items()}
-                write_npz(path, {"identity": np.array(identity), **joined})
+                if path is not None:
+                    joined = {f"values/{k}": np.concatenate(v) for k, v in blocks.items()}
+                    write_npz(path, {"identity": np.array(identity), **joined})
                 bar.update(size)
         return self._unname({k: np.concatenate(v)[: len(points)] for k, v in blocks.items()})
 

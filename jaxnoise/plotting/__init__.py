@@ -1,8 +1,10 @@
-"""Pictures of results; every function takes and returns Matplotlib axes."""
+"""Pictures of results; functions take and return Matplotlib axes, `landscapes` takes a figure."""
 
 from ._landscape import contour as contour
 from ._landscape import line as line
 from ._landscape import surface as surface
+from ._landscape import trajectory as trajectory
+from ._landscapes import landscapes as landscapes
 from ._noise import growth_curve as growth_curve
 from ._noise import noise_histogram as noise_histogram
 from ._noise import noise_quantiles as noise_quantiles

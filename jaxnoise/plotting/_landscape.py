@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ..landscape import LossGrid, LossLine
+from ..landscape import LossGrid, LossLine, TrajectoryPlane
 from ._axes import axes_or_new, metric_values
 
 
@@ -45,7 +45,7 @@ def surface(
       '3d'
     """
     ax = axes_or_new(ax, projection="3d")
-    values, low, high = _with_range(metric_values(grid.values, metric), vmin, vmax)
+    values, low, high = with_range(metric_values(grid.values, metric), vmin, vmax)
     values = np.minimum(values, high)
     alphas, betas = np.meshgrid(grid.alphas, grid.betas, indexing="ij")
     colors = {"cmap": cmap, "vmin": low, "vmax": high}
@@ -53,9 +53,13 @@ def surface(
     floor = low - 0.5 * (high - low)
     levels = np.linspace(low, high, 15)[1:-1]
     ax.contour(alphas, betas, values, levels, zdir="z", offset=floor, linewidths=0.8, **colors)
-    ax.set_zticks(_round_values(low, high))
+    ticks = round_values(low, high)
+    marks = [f"{tick:.10g}" for tick in ticks]
+    longest = max(map(len, marks), default=0)
+    ax.set_zticks(ticks, marks)
+    ax.tick_params(axis="z", pad=1.5 * longest)
     ax.set(xlabel="α", ylabel="β", zlim=(floor, high))
-    ax.set_zlabel(metric, labelpad=12)
+    ax.set_zlabel(metric, labelpad=3 + 3 * longest)
     ax.view_init(elev=28, azim=-60)
     return ax
 
@@ -69,10 +73,12 @@ def contour(
     vmax: float | None = None,
     levels: int = 20,
     cmap: str = "viridis",
+    colorbar: bool = True,
 ) -> Axes:
     """Draws a landscape as filled contours, with the parameters themselves as a cross.
 
-    Regions that are not finite stay hatched.
+    Regions that are not finite stay hatched. Both coordinates have the same scale, unless one side
+    is more than four times the other.
 
     Args:
       grid: the landscape.
@@ -81,6 +87,7 @@ def contour(
       vmin, vmax: range of colours. Give the same for landscapes that are to be compared.
       levels: number of contour levels, at least 3.
       cmap: name of a colour map.
+      colorbar: whether to put a colour bar beside the axes.
 
     Returns:
       The axes.
@@ -94,7 +101,7 @@ def contour(
       'α'
     """
     ax = axes_or_new(ax)
-    values, low, high = _with_range(metric_values(grid.values, metric), vmin, vmax)
+    values, low, high = with_range(metric_values(grid.values, metric), vmin, vmax)
     ax.patch.set(facecolor="0.85", hatch="///", edgecolor="0.6")
     steps = np.linspace(low, high, levels)
     below, above = bool(np.nanmin(values) < low), bool(np.nanmax(values) > high)
@@ -103,8 +110,13 @@ def contour(
     image = ax.contourf(grid.alphas, grid.betas, heights, steps, cmap=cmap, extend=extend)
     ax.contour(grid.alphas, grid.betas, heights, steps[1:-1], colors="k", linewidths=0.3)
     ax.plot(0, 0, "rx")
-    ax.figure.colorbar(image, ax=ax, label=metric, ticks=_round_values(low, high))
-    ax.set(xlabel="α", ylabel="β", aspect="equal")
+    width, height = np.ptp(grid.alphas), np.ptp(grid.betas)
+    is_even = 0.25 <= height / width <= 4
+    if colorbar:
+        shrink = min(1, height / width) if is_even else 1
+        ticks = round_values(low, high)
+        ax.figure.colorbar(image, ax=ax, label=metric, ticks=ticks, shrink=shrink)
+    ax.set(xlabel="α", ylabel="β", aspect="equal" if is_even else "auto")
     return ax
 
 
@@ -133,7 +145,38 @@ def line(grid: LossLine, ax: Axes | None = None, *, metric: str = "loss", **styl
     return ax
 
 
-def _with_range(values: np.ndarray, vmin: float | None, vmax: float | None):
+def trajectory(plane: TrajectoryPlane, ax: Axes | None = None, **style: Any) -> Axes:
+    """Draws the path of a trajectory in its plane, as over the contours of the loss there.
+
+    The start is a ring, the other iterates are dots; the labels say how much of the motion lies
+    along each direction.
+
+    Args:
+      plane: the plane and the path.
+      ax: axes to draw into, as `contour` returns them; None makes a figure.
+      style: options for `Axes.plot`.
+
+    Returns:
+      The axes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxnoise as jn
+      >>> path = jnp.array([[3.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+      >>> jn.plotting.trajectory(jn.landscape.trajectory_plane(path)).get_xlabel()
+      'α (90 % of the motion)'
+    """
+    ax = axes_or_new(ax)
+    alphas, betas = np.asarray(plane.coordinates).T
+    style = {"color": "tab:red", "marker": "o", "markersize": 3, "linewidth": 1} | style
+    (path,) = ax.plot(alphas, betas, **style)
+    ax.plot(alphas[0], betas[0], "o", mfc="none", mec=path.get_color(), markersize=9)
+    shares = [f"({100 * share:.2g} % of the motion)" for share in plane.explained_variance]
+    ax.set(xlabel=f"α {shares[0]}", ylabel=f"β {shares[1]}")
+    return ax
+
+
+def with_range(values: np.ndarray, vmin: float | None, vmax: float | None):
     """Values, NaN where not finite, and the range of heights to draw."""
     values = np.where(np.isfinite(values), values, np.nan)
     if np.isnan(values).all():
@@ -145,7 +188,7 @@ def _with_range(values: np.ndarray, vmin: float | None, vmax: float | None):
     return values, low, high
 
 
-def _round_values(low: float, high: float) -> np.ndarray:
+def round_values(low: float, high: float) -> np.ndarray:
     """About five round numbers from low to high, for the marks of an axis."""
     ticks = np.asarray(MaxNLocator(5).tick_values(low, high))
     return ticks[(low <= ticks) & (ticks <= high)]

@@ -86,6 +86,48 @@ def test_first_index_goes_with_the_first_direction():
     assert grid.center == 0
 
 
+@pytest.mark.parametrize(
+    ("radius", "alphas", "betas"),
+    [
+        ((0.5, 2.0), [-0.5, 0, 0.5], [-2, 0, 2]),
+        (((0.5, 1.0), (-3, -1)), [0.5, 0.75, 1], [-3, -2, -1]),
+        (np.array([[-0.2, 0.4], [0, 2]]), [-0.2, 0.1, 0.4], [0, 1, 2]),
+    ],
+)
+def test_rectangles(problem, radius, alphas, betas):
+    grid = grid_of(problem, radius=radius, resolution=3)
+    np.testing.assert_allclose(grid.alphas, alphas, atol=1e-15)
+    np.testing.assert_allclose(grid.betas, betas, atol=1e-15)
+    np.testing.assert_allclose(grid.values, problem.slow_grid(alphas, betas), rtol=2e-5)
+    np.testing.assert_allclose(grid.center, problem.slow_losses(0, 0).mean(), rtol=2e-5)
+
+
+def test_part_of_a_line(problem):
+    line = line_of(problem, radius=(0.5, 1.5), resolution=3)
+    np.testing.assert_allclose(line.alphas, [0.5, 1, 1.5])
+    expected = [problem.slow_losses(alpha).mean() for alpha in line.alphas]
+    np.testing.assert_allclose(line.values, expected, rtol=2e-5)
+    np.testing.assert_allclose(line.center, problem.slow_losses(0).mean(), rtol=2e-5)
+
+
+def test_both_directions_in_one_pytree(problem):
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problem.directions)
+    grid = loss_grid(problem.loss_fn, problem.params, stacked, problem.data, resolution=3)
+    jax.tree.map(np.testing.assert_array_equal, grid, grid_of(problem, resolution=3))
+
+
+def test_both_directions_in_one_array():
+    grid = loss_grid(
+        lambda w, batch: batch["x"] * (10 * w[0] + w[1]),
+        jnp.zeros(2),
+        jnp.eye(2),
+        {"x": jnp.ones(3)},
+        radius=1.0,
+        resolution=3,
+    )
+    np.testing.assert_allclose(grid.values, [[-11, -10, -9], [-1, 0, 1], [9, 10, 11]])
+
+
 def test_metrics_keep_their_names(problem):
     grid = loss_grid(
         problem.metrics_fn, problem.params, problem.directions, problem.data, resolution=3
@@ -240,6 +282,37 @@ def test_results_are_on_the_host(problem):
 def test_wrong_options(problem, make, options, message):
     with pytest.raises(ValueError, match=message):
         make(problem, **options)
+
+
+@pytest.mark.parametrize(
+    "radius",
+    [
+        (1.0, -1.0),
+        (1.0, 2.0, 3.0),
+        ((0, 1), (2, 2)),
+        ((0, np.inf), (0, 1)),
+        ((0, 1),),
+        (1.0, np.nan),
+    ],
+)
+def test_wrong_ranges(problem, radius):
+    with pytest.raises(
+        ValueError, match=r"radius must be .* a range \(low, high\) with low < high"
+    ):
+        grid_of(problem, radius=radius)
+
+
+@pytest.mark.parametrize("radius", [(1.0, 0.0), (1.0,), (0, 1, 2)])
+def test_wrong_range_of_a_line(problem, radius):
+    with pytest.raises(ValueError, match="radius must be"):
+        line_of(problem, radius=radius)
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_wrong_number_of_stacked_directions(problem, length):
+    stacked = jax.tree.map(lambda leaf: np.stack([leaf] * length), problem.params)
+    with pytest.raises(ValueError, match=rf"a leading axis of length 2, got .*\({length},\)"):
+        loss_grid(problem.loss_fn, problem.params, stacked, problem.data)
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])

@@ -182,6 +182,13 @@ def test_progress_counts_points(problem, tmp_path, capsys):
     assert "landscape: 20/20 points" in capsys.readouterr().err
 
 
+def test_progress_without_a_file(problem, capsys, blocks):
+    shown = grid_of(problem, progress=True)
+    assert blocks == [4] * 5
+    assert "landscape: 20/20 points" in capsys.readouterr().err
+    assert_same(shown, grid_of(problem))
+
+
 def test_silent_without_progress(problem, tmp_path, capsys):
     grid_of(problem, path=tmp_path / "grid.npz")
     assert capsys.readouterr() == ("", "")

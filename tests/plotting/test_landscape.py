@@ -4,8 +4,8 @@ import pytest
 from matplotlib.contour import QuadContourSet
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from jaxnoise.landscape import LossGrid, LossLine
-from jaxnoise.plotting import contour, line, surface
+from jaxnoise.landscape import LossGrid, LossLine, TrajectoryPlane
+from jaxnoise.plotting import contour, line, surface, trajectory
 
 X = np.linspace(-1, 1, 7)
 Y = np.linspace(-2, 2, 7)
@@ -86,6 +86,15 @@ def test_surface_is_cut_off(drawn):
     assert max(f for _, _, f in drawn) == ax.get_zlim()[1] == 3.0
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(1e-7, 0), (1, 0), (1e7, 0), (1e-5, 2.3)])
+def test_marks_of_heights_are_short_and_exact(scale, shift):
+    ax = surface(grid_of(shift + scale * BOWL))
+    marks = [mark.get_text() for mark in ax.get_zticklabels()]
+    assert len(marks) > 3
+    assert max(map(len, marks)) <= 8
+    np.testing.assert_allclose([float(mark) for mark in marks], ax.get_zticks(), rtol=1e-9)
+
+
 def test_surfaces_share_a_range_of_colours():
     ranges = [
         surface(grid_of(scale * BOWL), vmin=0.0, vmax=9.0).collections[0].get_clim()
@@ -153,6 +162,18 @@ def test_contour_leaves_cells_that_are_not_finite_hatched():
     assert filled.levels.max() == values[6, 0] == 5
 
 
+def test_contour_without_a_colour_bar():
+    ax = contour(grid_of(BOWL), colorbar=False)
+    assert ax.figure.axes == [ax]
+
+
+@pytest.mark.parametrize(("side", "aspect"), [(0.3, 1), (4.0, 1), (0.2, "auto"), (5.0, "auto")])
+def test_narrow_rectangles_are_stretched(side, aspect):
+    ax = contour(LossGrid(X, side * X, BOWL, 1.0))
+    ax.figure.canvas.draw()
+    assert ax.get_aspect() == aspect
+
+
 # Ranges
 
 
@@ -185,3 +206,25 @@ def test_lines_over_one_another():
     assert line(LossLine(X, values, 0.0), ax, metric="accuracy") is ax
     assert len(ax.lines) == 2
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), values["accuracy"])
+
+
+# Trajectories
+
+PLANE = TrajectoryPlane(({}, {}), np.array([[3.0, 1.0], [2.0, -1.0], [0.0, 0.0]]), [0.9, 0.049])
+
+
+def test_trajectory_over_contours():
+    ax = contour(grid_of(BOWL))
+    assert trajectory(PLANE, ax, color="w") is ax
+    _, path, start = ax.lines
+    np.testing.assert_array_equal(path.get_xydata(), PLANE.coordinates)
+    np.testing.assert_array_equal(start.get_xydata(), PLANE.coordinates[:1])
+    assert path.get_color() == start.get_markeredgecolor() == "w"
+    assert ax.get_xlabel() == "α (90 % of the motion)"
+    assert ax.get_ylabel() == "β (4.9 % of the motion)"
+
+
+def test_trajectory_alone():
+    ax = trajectory(PLANE)
+    assert len(ax.lines) == 2
+    assert ax.lines[0].get_marker() == "o"
