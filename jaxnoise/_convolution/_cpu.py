@@ -2,8 +2,9 @@
 
 XLA's CPU backend is fast at matrix products everywhere, and at convolutions only in the layout of a
 forward pass with large maps; gradients in their own layouts run 10–70 times slower in loops. So
-every map is either a matrix product over patches, a convolution in the forward layout, or, for
-dense 3×3 kernels with many channels, Winograd's algorithm, which is matrix products, too.
+every map is either a matrix product over patches, a convolution in the forward layout, Winograd's
+algorithm, for dense 3×3 kernels with many channels, or products of Fourier transforms, for larger
+ones: all but the second are matrix products.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from . import _winograd, _xla
+from . import _fourier, _winograd, _xla
 from ._interleave import interleave
 from ._patches import padded, patches
 from ._window import Window
@@ -35,6 +36,8 @@ def output(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
         return y.reshape(x.shape[0], *window.positions, kernel.shape[-1])
     if _winograd.suits(window, x.dtype, *kernel.shape[-2:]):
         return _winograd.output(x, kernel, window)
+    if _fourier.suits(window, x.dtype, x.shape[0], *kernel.shape[-2:]):
+        return _fourier.output(x, kernel, window)
     if _suits_slices(window, x.shape[-1]):
         return _output_of_slices(x, kernel, window)
     return _xla.output(x, kernel, window)
@@ -49,6 +52,8 @@ def input(y: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
         return _sum_patches(columns.reshape(*y.shape[:-1], -1), window)
     if _winograd.suits(window, y.dtype, *kernel.shape[-2:]):
         return _winograd.input(y, kernel, window)
+    if _fourier.suits(window, y.dtype, y.shape[0], *kernel.shape[-2:]):
+        return _fourier.input(y, kernel, window)
     flipped = jnp.flip(kernel, range(len(window.kernel))).swapaxes(-1, -2)
     return output(y, flipped, window.adjoint())
 
@@ -61,6 +66,8 @@ def kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
     if not window.is_dense or _suits_patches(window, x.shape[0]):
         k = _matmul(patches(x, window).T, y.reshape(-1, y.shape[-1]), window)
         return k.reshape(*window.kernel, x.shape[-1], y.shape[-1])
+    if _fourier.suits(window, x.dtype, x.shape[0], x.shape[-1], y.shape[-1]):
+        return _fourier.kernel(x, y, window)
     if len(window.size) > 2 or (len(window.size) == 2 and x.shape[-1] >= 2 * _MANY_CHANNELS):
         return _kernel_of_slices(x, y, window)
     return _forward_kernel(x, y, window)

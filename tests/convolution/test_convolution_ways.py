@@ -1,6 +1,7 @@
 """Each way to compute a convolution's three maps on CPU, against XLA's own."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 
-from jaxnoise._convolution import _cpu, _winograd, _xla
+from jaxnoise._convolution import _cpu, _fourier, _winograd, _xla
 from jaxnoise._convolution._window import Window
 
 
@@ -33,6 +35,13 @@ dense = functools.partial(windows, max_stride=1)
 three = functools.partial(dense, spatial=(2, 3), kernel=(3, 3), max_dilation=1)
 
 
+def square(size, kernel, spatial=2):
+    """The window of a dense kernel of odd size that keeps the maps' size."""
+    each = (1,) * spatial
+    margin = (kernel // 2, kernel // 2)
+    return Window((size,) * spatial, (kernel,) * spatial, each, (margin,) * spatial, each)
+
+
 def arrays(window, channels=3):
     """Images, a kernel and outputs of two examples and four features."""
     rng = np.random.default_rng(0)
@@ -50,6 +59,9 @@ def agrees(way, reference, window, which, channels=3):
 
 
 XK, YK, XY = (0, 1), (2, 1), (0, 2)
+EITHER = pytest.mark.parametrize(
+    ("way", "size"), [(_winograd, 3), (_fourier, 5)], ids=["winograd", "fourier"]
+)
 slowly = settings(max_examples=8, deadline=None, derandomize=True)
 
 
@@ -96,19 +108,96 @@ def test_winograd(window):
     agrees(_winograd.kernel, _xla.kernel, window, XY)
 
 
-def test_winograd_rounds_as_direct_sums_do():
-    window = Window((16, 16), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(dense(kernel=(1, 5)))
+def test_fourier(window):
+    agrees(_fourier.output, _xla.output, window, XK)
+    agrees(_fourier.input, _xla.input, window, YK)
+    agrees(_fourier.kernel, _xla.kernel, window, XY)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "padding"),
+    [
+        ((9, 7), (5, 5), ((0, 0), (0, 0))),
+        ((9, 8), (5, 5), ((1, 1), (2, 2))),
+        ((8, 6), (5, 5), ((3, 0), (1, 4))),
+        ((6, 9), (7, 5), ((3, 3), (2, 2))),
+        ((1, 2), (5, 4), ((2, 2), (1, 2))),
+    ],
+)
+def test_fourier_is_the_correlation(size, kernel, padding):
+    """Of one example, pair by pair of channel and feature."""
+    window = Window(size, kernel, (1, 1), padding, (1, 1))
+    with jax.enable_x64(True):
+        x, k, _ = arrays(window)
+        y = jax.jit(_fourier.output, static_argnames="window")(x[:1], k, window=window)
+    wide = np.pad(x[0], (*padding, (0, 0)))
+    for feature in range(k.shape[-1]):
+        one = signal.correlate(wide, np.asarray(k)[..., feature], "valid", method="direct")
+        np.testing.assert_allclose(y[0, ..., feature], one[..., 0], rtol=1e-12, atol=1e-12)
+
+
+@EITHER
+def test_rounding_is_that_of_direct_sums(way, size):
+    window = square(16, size)
     rng = np.random.default_rng(0)
-    shapes = (1, 16, 16, 64), (3, 3, 64, 64)
+    shapes = (1, 16, 16, 64), (size, size, 64, 64)
     exact = [rng.normal(size=shape) for shape in shapes]
     with jax.enable_x64(True):
         y = np.asarray(_xla.output(*map(jnp.asarray, exact), window))
     single = [jnp.asarray(a, jnp.float32) for a in exact]
     errors = [
-        np.abs(np.asarray(way.output(*single, window)) - y).max() / np.abs(y).max()
-        for way in (_winograd, _xla)
+        np.abs(np.asarray(w.output(*single, window)) - y).max() / np.abs(y).max()
+        for w in (way, _xla)
     ]
     assert errors[0] <= 2 * errors[1]
+
+
+@EITHER
+def test_outputs_that_see_only_zeros_are_zeros(way, size):
+    """So that a rectifier and its derivative are the same there as after direct sums."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((2, 12, 12, 3), np.float32)
+    x[0, 4:6, 9] = rng.normal(size=(2, 3))
+    kernel = jnp.asarray(rng.normal(size=(size, size, 3, 4)), jnp.float32)
+    y, direct = (w.output(jnp.asarray(x), kernel, square(12, size)) for w in (way, _xla))
+    np.testing.assert_array_equal(y == 0, direct == 0)
+
+
+@slowly
+@given(dense(kernel=(1, 5)), st.tuples(*[st.integers(1, 40)] * 3))
+def test_work_counts_the_products_of_the_transforms(window, counts):
+    examples, channels, features = counts
+    shapes = [(examples, *window.size, channels), (*window.kernel, channels, features)]
+    operands = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    program = jax.make_jaxpr(functools.partial(_fourier.output, window=window))(*operands)
+    products = 0
+    for equation in program.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            a = equation.invars[0].aval
+            products += equation.outvars[0].aval.size * math.prod(a.shape[i] for i in contracted)
+    assert _fourier._work(window, *counts) == products
+
+
+@pytest.mark.parametrize(
+    ("window", "dtype", "examples", "channels", "expected"),
+    [
+        (square(14, 5), jnp.float32, 128, 64, True),
+        (square(14, 5), jnp.float64, 8, 64, True),
+        (square(14, 5), jnp.bfloat16, 128, 64, False),
+        (square(14, 5)._replace(strides=(2, 2)), jnp.float32, 128, 64, False),
+        (square(14, 5), jnp.float32, 1, 64, False),  # the kernel's transform alone costs more
+        (square(14, 5), jnp.float32, 3, 64, False),  # and takes too much memory
+        (square(14, 5), jnp.float32, 128, 1, False),
+        (square(64, 3), jnp.float32, 32, 16, False),
+        (square(16, 3, spatial=3), jnp.float32, 16, 24, True),
+        (square(1 << 20, 5, spatial=1), jnp.float32, 1, 64, False),
+    ],
+)
+def test_what_fourier_transforms_are_for(window, dtype, examples, channels, expected):
+    assert _fourier.suits(window, dtype, examples, channels, 64) == expected
 
 
 @pytest.mark.parametrize(
