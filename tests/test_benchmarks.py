@@ -46,10 +46,12 @@ def test_contestants_take_turns_after_a_warm_up(race):
 
 
 def test_results_are_written_with_versions_and_device(race, tmp_path, capsys):
-    compare("nap", [race[0]], 2, tmp_path)
+    without = dataclasses.replace(race[0], absent={"third": "no module of this name"})
+    compare("nap", [without], 2, tmp_path)
     (path,) = tmp_path.glob("nap-*.json")
     written = json.loads(path.read_text())
     assert written["results"][0]["case"] == "sleep"
+    assert written["results"][0]["absent"] == without.absent
     assert {"jax", "torch", "jaxnoise"} <= set(written["environment"]["versions"])
     printed = capsys.readouterr().out
     assert str(path) in printed
@@ -97,14 +99,19 @@ def test_networks_of_both_libraries_do_the_same_work():
 
 
 @pytest.fixture
-def gradient_noise():
+def peers():
     torch, *_ = (pytest.importorskip(package) for package in ("torch", "backpack", "opacus"))
-    from experiments.benchmarks import gradient_noise
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several wait long for each other on a busy machine
-    yield gradient_noise
+    yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def gradient_noise(peers):
+    from experiments.benchmarks import gradient_noise
+
+    return gradient_noise
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # PyTorch's own
@@ -155,6 +162,84 @@ def test_gradient_noise_benchmark(gradient_noise, tmp_path):
     written = json.loads(path.read_text())
     assert {"opacus", "backpack-for-pytorch"} <= set(written["environment"]["versions"])
     assert [len(result["contestants"]) for result in written["results"]] == [3, 7, 7, 7]
+
+
+@pytest.fixture
+def landscape(peers):
+    from experiments.benchmarks import landscape
+
+    return landscape
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the peers
+def test_peers_of_the_landscape_agree_and_those_that_lack_are_named(landscape, monkeypatch):
+    class Lacking:
+        def __init__(self, *args):
+            raise ImportError("no module of this name")
+
+    monkeypatch.setitem(landscape.PEERS, "another", Lacking)
+    config = landscape.Config(only="FeedForward", quick=True)
+    growth, race = landscape.races(config)
+    assert growth.work == {"2×2": 4, "4×4": 16}
+    assert race.absent["another"] == "no module of this name"
+    assert {*race.contestants, *race.absent} == {race.peer, "jaxnoise", *landscape.PEERS}
+    assert "PyTorch loop" in race.contestants
+    assert race.target == 1.15
+    with pytest.raises(ValueError, match="no case has 'nothing' in its name: choose from"):
+        list(landscape.races(landscape.Config(only="nothing")))
+
+
+def test_peers_of_the_landscape_must_agree(landscape):
+    case = landscape.CASES[0]
+    grids = {"ours": np.ones((2, 2)), "peer": np.array([[1.0, np.nan], [1.00001, 1.0]])}
+    landscape.check(case, grids)
+    for wrong in (1.001, np.nan):
+        with pytest.raises(ValueError, match="peer and ours disagree on the losses"):
+            landscape.check(case, {"ours": np.ones(1), "peer": np.array([wrong])})
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the peers
+def test_landscape_benchmark(landscape, tmp_path):
+    landscape.benchmark(landscape.Config(only="U-Net", quick=True, out=tmp_path))
+    (path,) = tmp_path.glob("landscape-*.json")
+    growth, race = json.loads(path.read_text())["results"]
+    assert set(growth["contestants"]) == {"2×2", "4×4"}
+    assert len(race["contestants"]) + len(race["absent"]) == 5
+
+
+@pytest.fixture
+def sharpness(peers):
+    from experiments.benchmarks import sharpness
+
+    return sharpness
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the peers
+def test_peers_of_the_sharpness_agree(sharpness):
+    adaptive, box, eigenvalue = sharpness.races(sharpness.Config(only="FeedForward", quick=True))
+    assert set(adaptive.contestants) == {"jaxnoise", "PyTorch loop", "gradients"}
+    assert adaptive.target == 0.5
+    assert set(box.contestants) == {"L-BFGS-B", "on the device"}
+    assert set(eigenvalue.contestants) == {"jaxnoise", "PyTorch loop"}
+    with pytest.raises(ValueError, match="no case has 'nothing' in its name: choose from"):
+        list(sharpness.races(sharpness.Config(only="nothing")))
+
+
+def test_peers_of_the_sharpness_must_agree(sharpness):
+    case = sharpness.CASES[0]
+    sharpness.check(case, "peer", [1.0005], [1.0], 1e-3)
+    with pytest.raises(ValueError, match=r"peer gives \[1.002\] where jaxnoise gives \[1.0\]"):
+        sharpness.check(case, "peer", [1.002], [1.0], 1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the peers
+def test_sharpness_benchmark(sharpness, tmp_path):
+    sharpness.benchmark(sharpness.Config(only="SmallCNN", quick=True, out=tmp_path))
+    (path,) = tmp_path.glob("sharpness-*.json")
+    results = json.loads(path.read_text())["results"]
+    assert [len(result["contestants"]) for result in results] == [3, 2, 2]
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 # Threads of the contestant before go on spinning for a while.
 _PAUSE = 0.3
 
-_PEERS = ("torch", "backpack-for-pytorch", "opacus")
+_PEERS = ("torch", "backpack-for-pytorch", "opacus", "landscaper", "loss-landscapes")
 
 Contestant = Callable[[], Any]
 
@@ -32,7 +32,8 @@ class Race:
 
     A contestant runs once per call and returns when its work is done; `work` says how many units
     (steps, layers) a call of each comprises, so that times are per unit. `references` are those
-    contestants, beside the peer, to whose times ratios are wanted, too.
+    contestants, beside the peer, to whose times ratios are wanted, too. `absent` says of a
+    contestant that can't take part why.
     """
 
     case: str
@@ -41,6 +42,7 @@ class Race:
     peer: str
     target: float | None = None
     references: tuple[str, ...] = ()
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 def run(race: Race, repetitions: int) -> dict[str, Any]:
@@ -68,7 +70,13 @@ def run(race: Race, repetitions: int) -> dict[str, Any]:
             "references": {other: _ratio(own, times[other]) for other in race.references},
             "peak_memory_mb": memory[name],
         }
-    return {"case": race.case, "peer": race.peer, "target": race.target, "contestants": rows}
+    return {
+        "case": race.case,
+        "peer": race.peer,
+        "target": race.target,
+        "contestants": rows,
+        "absent": race.absent,
+    }
 
 
 def _ratio(own: list[float], others: list[float]) -> dict[str, Any]:
@@ -82,6 +90,8 @@ def compare(name: str, races: Iterable[Race], repetitions: int, out: Path) -> No
     results = []
     for race in races:
         say(f"{race.case}: {', '.join(race.contestants)}")
+        for contestant, reason in race.absent.items():
+            say(f"  without {contestant}: {reason}")
         results.append(run(race, repetitions))
         print(table(results[-1:]), flush=True)
     where = environment()

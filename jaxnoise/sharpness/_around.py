@@ -24,7 +24,7 @@ from .._streaming import (
 from .._tree import is_concrete, leaves_with_path, num_examples, path_name, wide
 from ..gradients._per_example import prepare
 
-_SIDE_BY_SIDE = 8  # perturbations at once where the network is dense …
+_SIDE_BY_SIDE = 8  # perturbations at once on an accelerator where the network is dense …
 _NUMBERS = 2**22  # … and all of them together have no more numbers than this
 
 
@@ -156,7 +156,8 @@ def full_precision() -> contextlib.AbstractContextManager:
 
 def side_by_side(around: Around) -> int:
     """How many perturbations to work on at once."""
-    if has_convolutions(around.loss_fn, around.params, around.data):
+    is_cpu = jax.default_backend() == "cpu"
+    if is_cpu or has_convolutions(around.loss_fn, around.params, around.data):
         return 1
     return max(1, min(_SIDE_BY_SIDE, _NUMBERS // max(1, around.size)))
 

@@ -80,7 +80,12 @@ def ascend(
         value, gradient = around.increase_and_gradient(delta)
 
         is_better = value > state["best"]
-        found = {"best": value, "best_delta": delta, "best_gradient": gradient, "best_step": i + 1}
+        found = {
+            "best": value,
+            "best_gradient": gradient,
+            "best_step": i + 1,
+            "norm": jnp.linalg.norm(delta),
+        }
         kept = {
             name: jnp.where(is_better, new, state[name]).astype(state[name].dtype)
             for name, new in found.items()
@@ -107,9 +112,9 @@ def ascend(
     zero, step = jnp.zeros((), jnp.int32), 2 * rho
     state = {
         "best": value,
-        "best_delta": start,
         "best_gradient": gradient,
         "best_step": zero,
+        "norm": jnp.linalg.norm(start),
         "delta": start,
         "previous": start,
         "gradient": gradient,
@@ -124,7 +129,7 @@ def ascend(
     return Ascent(
         best=state["best"],
         best_step=state["best_step"],
-        norm=jnp.linalg.norm(state["best_delta"]),
+        norm=state["norm"],
         halvings=state["halvings"],
         trace=trace,
     )

@@ -33,7 +33,7 @@ def maximize_lbfgsb(
     Returns:
       (largest value met, iterations, evaluations, converged).
     """
-    from scipy.optimize import minimize  # takes a third of a second to import
+    from scipy.optimize import Bounds, minimize  # takes a third of a second to import
 
     values = []
 
@@ -56,7 +56,7 @@ def maximize_lbfgsb(
         start,
         jac=True,
         method="L-BFGS-B",
-        bounds=[(-1, 1)] * len(start),
+        bounds=Bounds(-1, 1),
         options={"maxiter": max_iterations, "gtol": _FIRST_SLOPE * _TOLERANCE, "ftol": 1e-9},
     )
     best = max(values) if np.isfinite(values).all() else np.nan

@@ -89,8 +89,8 @@ def worst_case_sharpness(
     found is a lower bound of the maximum: of a linear loss and n steps, 1 − 4^−⌈n/2⌉ of it.
 
     A step costs one loss and its gradient. All batches and restarts run in one compiled program,
-    small dense networks several at a time. New values of parameters, data or ρ compile nothing
-    anew. Memory is about eight copies of the parameters and a chunk of examples.
+    small dense networks several at a time on an accelerator. New values of parameters, data or ρ
+    compile nothing anew. Memory is about seven copies of the parameters and a chunk of examples.
 
     Args:
       loss_fn: (params, batch) → losses (B,), one per example, each of its own example alone.

@@ -189,6 +189,19 @@ def test_jit_several_rhos_and_other_values(small, compilations):
     np.testing.assert_allclose(value(params, 0.1), found[1], rtol=1e-5)
 
 
+def test_batches_side_by_side_are_as_one_after_another(small, monkeypatch):
+    params, data = small.single
+
+    def found():
+        _search.clear_cache()
+        options = {"batch_size": 3, "num_steps": 4}
+        return worst_case_sharpness(small.loss_fn, params, data, 0.1, **options).traces
+
+    alone = found()
+    monkeypatch.setattr("jaxnoise.sharpness._worst_case.side_by_side", lambda around: 3)
+    np.testing.assert_allclose(found(), alone, rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_data(small):
     def temporary(n):
