@@ -94,7 +94,9 @@ class _Residual(nnx.Module):
         kernel = cube(3, ndim)
         self.conv1 = conv(features, features, kernel, dtype=dtype, rngs=rngs)
         self.norm1 = normalization(norm, features, dtype=dtype, rngs=rngs)
-        self.conv2 = conv(features, features, kernel, dtype=dtype, rngs=rngs)
+        self.conv2 = conv(
+            features, features, kernel, kernel_init=nnx.initializers.zeros, dtype=dtype, rngs=rngs
+        )
         self.norm2 = normalization(norm, features, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
