@@ -36,7 +36,8 @@ def test_public_functions_have_examples(name):
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_readme_blocks(number, monkeypatch):
+def test_readme_blocks(number, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("jaxnoise._progress.Progress.update", lambda *args, **kwargs: None)
     exec(compile(BLOCKS[number], f"README block {number}", "exec"), {})
 

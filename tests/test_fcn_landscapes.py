@@ -16,7 +16,7 @@ import jaxnoise as jn
 from experiments._common import main
 from experiments.fcn_landscapes import Config, _compare, _config, _run, _train, run
 from experiments.fcn_landscapes._config import plan_of
-from experiments.fcn_landscapes._equal_loss import at_loss, target_losses
+from experiments.fcn_landscapes._equal_loss import at_loss, comparable_seeds, target_losses
 from experiments.fcn_landscapes._networks import MAIN, NETWORKS
 from experiments.fcn_landscapes._problem import (
     Problem,
@@ -163,6 +163,14 @@ def test_target_is_the_lowest_loss_that_all_reach():
     assert target_losses(rows, 2.5) == [2.5, 3.0]
 
 
+def test_seeds_without_learning_are_left_out():
+    assert comparable_seeds([0.1, 0.2, 0.15], 0.2) == [0, 2]
+    assert comparable_seeds([0.2, 0.2], 0.2) == [0, 1]
+    given = problem()
+    target = given.patches["train"]["target"] / 255.0
+    assert given.constant_loss == pytest.approx(((target - target.mean()) ** 2).mean(), rel=1e-5)
+
+
 def test_point_of_equal_loss_is_the_first_along_the_snapshots(tiny, tmp_path):
     task, given = task_of(), problem()
     network = network_of(given, task, "U-Net", 2)
@@ -233,21 +241,19 @@ def test_outputs_of_whole_images_come_from_their_patches(tiny):
 
 def test_verdicts_count_what_is_as_claimed():
     def study(**values):
-        return {"rows": {name: {"epoch": [1, 1], "C_0.1": v} for name, v in values.items()}}
+        rows = {name: {"epoch": [1, 1], "C_0.1": v} for name, v in values.items()}
+        return {"rows": rows, "targets": [0.1, 0.3, 0.1], "seeds": [0, 2], "constant_loss": 0.3}
 
-    networks = study(a=[0, 0])
-    networks["rows"] = {
-        "FCN-16s": {"C_0.1": [4.0, 4.1]},
-        "FCN-8s": {"C_0.1": [3.0, 3.1]},
-        "FCN-4s": {"C_0.1": [3.5, 3.7]},
-        "U-Net": {"C_0.1": [1.0, 1.2]},
-    }
-    pair = {"rows": {"U-Net, B2": {"C_0.1": [1.0, 1.0]}, "U-Net, B16": {"C_0.1": [2.0, 2.1]}}}
+    networks = study(
+        **{"FCN-16s": [4.0, 4.1], "FCN-8s": [3.0, 3.1], "FCN-4s": [3.5, 3.7], "U-Net": [1.0, 1.2]}
+    )
+    pair = study(**{"U-Net, B2": [1.0, 1.0], "U-Net, B16": [2.0, 2.1]})
     said = verdicts("cells", {"networks": networks, "batch_sizes": {"U-Net": pair}})
-    assert said[0].startswith("cells, skips flatten, by C_0.1: 2 of 3 as claimed.")
-    assert "FCN-8s is 0.847 times FCN-4s (flatter" in said[0]
-    assert said[1].startswith("cells, small batches end flatter, by C_0.1: 1 of 1 as claimed.")
-    assert "U-Net, B16 is 2.05 times U-Net, B2 (sharper" in said[1]
+    assert said[0].startswith("cells, networks: seeds without 1, where a training did not get")
+    assert said[2].startswith("cells, skips flatten, by C_0.1: 2 of 3 as claimed.")
+    assert "FCN-8s is 0.847 times FCN-4s (flatter" in said[2]
+    assert said[3].startswith("cells, small batches end flatter, by C_0.1: 1 of 1 as claimed.")
+    assert "U-Net, B16 is 2.05 times U-Net, B2 (sharper" in said[3]
     assert verdicts("cells", {}) == []
 
 

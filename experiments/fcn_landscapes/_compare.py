@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from jaxnoise.landscape import LossGrid, TrajectoryPlane
 
 from .._common import remembered, say
 from ._config import Plan
-from ._equal_loss import at_loss, target_losses
+from ._equal_loss import at_loss, comparable_seeds, target_losses
 from ._flatness import NORMALIZATIONS, flatness
 from ._problem import Problem
 from ._train import LOSSES, Network, Run, Snapshots, mean_loss, snapshots_of
@@ -28,77 +29,101 @@ class Member(NamedTuple):
     row: dict[str, Any]
 
 
+class Study(NamedTuple):
+    """What is compared how.
+
+    Attributes:
+      name: of the files.
+      epsilons: of C_ε.
+      radius: of the planes.
+    """
+
+    name: str
+    epsilons: tuple[float, float]
+    radius: float
+
+
 def compared(
-    problem: Problem,
-    plan: Plan,
-    members: dict[str, Member],
-    epsilons: tuple[float, float],
-    radius: float,
-    folder: Path,
-    name: str,
+    problem: Problem, plan: Plan, members: dict[str, Member], study: Study, folder: Path
 ) -> dict[str, Any]:
     """Losses and flatness of every member at equal training loss.
 
-    Args:
-      members: title → training.
-      epsilons: of C_ε.
-      radius: of the planes.
-      folder: of the parts of the run.
-      name: of the comparison.
-
     Returns:
-      {"targets": one loss for each seed, "rows": title → measure → one for each seed, "grids":
-      normalisation → title → landscape of seed 0}.
+      {"targets": one for each seed, "seeds": those in which all learnt something, "constant_loss":
+      that of the best constant output, "rows": title → measure → one for each of these seeds,
+      "grids": normalisation → title → landscape of the first of them}.
     """
     targets = target_losses([member.row for member in members.values()], plan.target_loss)
-    probe = problem.probe(plan.probe)
+    seeds = comparable_seeds(targets, problem.constant_loss)
     rows: dict[str, dict[str, list[float]]] = {}
     grids: dict[str, dict[str, LossGrid]] = {kind: {} for kind in NORMALIZATIONS}
     for title, member in members.items():
-        network, stem = member.network, f"{member.run.name}_{name}"
-        snapshots = snapshots_of(plan, member.run, network, folder)
+        stem = folder / f"{member.run.name}_{study.name}"
+        found = []
+        for seed in seeds:
+            at = functools.partial(point, problem, plan, member, targets[seed], seed, folder)
+            path = stem.with_name(f"{stem.name}_seed_{seed}")
+            compute = functools.partial(measured, problem, plan, member, study, at, path)
+            found.append(remembered(path.with_name(f"{path.name}.json"), compute))
+            for kind in NORMALIZATIONS if seed == seeds[0] else ():
+                file = stem.with_name(f"{stem.name}_{kind}.npz")
+                if not file.is_file():
+                    drawn(problem, plan, member, study, at()[0], kind, file)
+                grids[kind][title] = LossGrid.load(file)
+        rows[title] = {measure: [row[measure] for row in found] for measure in found[0]}
+    return {
+        "targets": targets,
+        "seeds": seeds,
+        "constant_loss": problem.constant_loss,
+        "rows": rows,
+        "grids": grids,
+    }
 
-        def measured(
-            seed: int, title=title, member=member, snapshots=snapshots, stem=stem
-        ) -> dict[str, Any]:
-            say(f"{title}, seed {seed}: flatness at training loss {targets[seed]:.4g}")
-            losses = member.row["train"][seed]
-            params, epoch = at_loss(problem, member.network, snapshots, losses, targets[seed], seed)
-            at_point = {
-                f"{part} loss": mean_loss(member.network, params, problem.patches[part])
-                for part in LOSSES
-            }
-            planes = folder / f"{stem}_seed_{seed}_planes"
-            measures = flatness(member.network, params, probe, plan, epsilons, radius, planes)
-            return {"epoch": epoch, **at_point, **measures}
 
-        of_seeds = [
-            remembered(folder / f"{stem}_seed_{seed}.json", functools.partial(measured, seed))
-            for seed in range(plan.seeds)
-        ]
-        rows[title] = {measure: [row[measure] for row in of_seeds] for measure in of_seeds[0]}
-        for kind in NORMALIZATIONS:
-            path = folder / f"{stem}_{kind}.npz"
-            if not path.is_file():
-                say(f"{title}: landscape, {kind}, {plan.resolution}×{plan.resolution} points")
-                params, _ = at_loss(
-                    problem, network, snapshots, member.row["train"][0], targets[0], 0
-                )
-                directions = jn.landscape.random_directions(
-                    jax.random.key(0), params, normalization=kind
-                )
-                jn.landscape.loss_grid(
-                    network.loss_fn,
-                    params,
-                    directions,
-                    probe,
-                    radius=radius,
-                    resolution=plan.resolution,
-                    path=path,
-                    progress=True,
-                )
-            grids[kind][title] = LossGrid.load(path)
-    return {"targets": targets, "rows": rows, "grids": grids}
+def point(
+    problem: Problem, plan: Plan, member: Member, target: float, seed: int, folder: Path
+) -> tuple[Any, float]:
+    """Parameters and epoch at which a training has the target loss."""
+    snapshots = snapshots_of(plan, member.run, member.network, folder)
+    return at_loss(problem, member.network, snapshots, member.row["train"][seed], target, seed)
+
+
+def measured(
+    problem: Problem, plan: Plan, member: Member, study: Study, at: Callable, path: Path
+) -> dict[str, float]:
+    """Losses and flatness at a point."""
+    say(f"{path.name}: flatness")
+    params, epoch = at()
+    losses = {
+        f"{part} loss": mean_loss(member.network, params, problem.patches[part]) for part in LOSSES
+    }
+    planes = path.with_name(f"{path.name}_planes")
+    probe = problem.probe(plan.probe)
+    measures = flatness(member.network, params, probe, plan, study.epsilons, study.radius, planes)
+    return {"epoch": epoch, **losses, **measures}
+
+
+def drawn(
+    problem: Problem,
+    plan: Plan,
+    member: Member,
+    study: Study,
+    params: Any,
+    normalization: Any,
+    file: Path,
+) -> None:
+    """Writes the landscape over two random directions, the same for all members."""
+    say(f"{file.stem}: landscape of {plan.resolution}×{plan.resolution} points")
+    jn.landscape.loss_grid(
+        member.network.loss_fn,
+        params,
+        jn.landscape.random_directions(jax.random.key(0), params, normalization=normalization),
+        problem.probe(plan.probe),
+        radius=study.radius,
+        resolution=plan.resolution,
+        path=file,
+        progress=True,
+    )
 
 
 def paths(

@@ -50,7 +50,7 @@ def landscapes(
         jn.plotting.landscapes(of_kind, figure)
         figures[f"{name}_{kind}"] = (
             figure,
-            f"Seed 0 at equal training loss, over two random directions, r = {radius:g}; "
+            f"One seed at equal training loss, over two random directions, r = {radius:g}; "
             f"{words[kind]}. Equal scale; the highest 2 % of the values are cut off.",
         )
     return figures

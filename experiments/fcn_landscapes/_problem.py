@@ -48,6 +48,13 @@ class Problem:
         one = self.patches["train"]
         return one["image"].shape[-1], one["target"].shape[-1]
 
+    @property
+    def constant_loss(self) -> float:
+        """Training loss of the best output that is the same for all pixels."""
+        train = self.patches["train"]
+        pixels = train["target"][train["mask"] > 0].astype(np.float32) / 255
+        return float(pixels.var(0).mean())
+
     def probe(self, num: int) -> Arrays:
         """Training patches that landscapes are the mean loss over."""
         train = self.patches["train"]

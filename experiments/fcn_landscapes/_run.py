@@ -21,7 +21,7 @@ from .._common import (
     what_seeds_can_tell,
     write_json,
 )
-from ._compare import Member, compared, paths
+from ._compare import Member, Study, compared, paths
 from ._config import Config, Plan, Task, plan_of
 from ._figures import examples, landscapes, trajectories
 from ._networks import MAIN
@@ -103,8 +103,8 @@ def cell_of(
     }
     figures = {"outputs": examples(problem, task, outputs)}
     if task.landscapes:
-        options = (plan.epsilons, plan.radius, folder, "networks")
-        between_networks = compared(problem, plan, members, *options)
+        study = Study("networks", plan.epsilons, plan.radius)
+        between_networks = compared(problem, plan, members, study, folder)
         figures |= landscapes("networks", between_networks["grids"], plan.radius)
         figures["paths"] = trajectories(
             paths(problem, plan, {k: members[k] for k in MAIN if k in members}, folder)
@@ -116,8 +116,8 @@ def cell_of(
                 for size in (plan.small_batch_size, plan.batch_size)
             }
             cell["trainings"] |= {one.run.name: one.row for one in pair.values()}
-            options = (plan.batch_epsilons, plan.batch_radius, folder, "batch_sizes")
-            between_sizes[name] = compared(problem, plan, pair, *options)
+            study = Study("batch_sizes", plan.batch_epsilons, plan.batch_radius)
+            between_sizes[name] = compared(problem, plan, pair, study, folder)
             for kind, of_kind in between_sizes[name].pop("grids").items():
                 grids.setdefault(kind, {}).update(of_kind)
         figures |= landscapes("batch_sizes", grids, plan.batch_radius)

@@ -27,8 +27,11 @@ def verdicts(data: str, cell: dict[str, Any]) -> list[str]:
     if "networks" not in cell:
         return []
     rows = cell["networks"]["rows"]
+    said = [*_seeds(f"{data}, networks", cell["networks"])]
+    for name, study in cell["batch_sizes"].items():
+        said += _seeds(f"{data}, batch sizes of {name}", study)
     claimed = [pair for pair in CLAIMED if set(pair) <= set(rows)]
-    said = [_sentence(f"{data}, skips flatten", m, claimed, rows) for m in measures_of(rows)]
+    said += [_sentence(f"{data}, skips flatten", m, claimed, rows) for m in measures_of(rows)]
     pairs = {name: study["rows"] for name, study in cell["batch_sizes"].items()}
     if pairs:
         joined = {title: row for of_name in pairs.values() for title, row in of_name.items()}
@@ -39,6 +42,23 @@ def verdicts(data: str, cell: dict[str, Any]) -> list[str]:
             for m in measures_of(joined)
         ]
     return said
+
+
+def _seeds(what: str, study: dict[str, Any]) -> list[str]:
+    """Which seeds are left out, and why."""
+    left_out = [str(seed) for seed in range(len(study["targets"])) if seed not in study["seeds"]]
+    constant = study["constant_loss"]
+    if left_out:
+        return [
+            f"{what}: seeds without {', '.join(left_out)}, where a training did not get below the "
+            f"loss of a constant output, {constant:.4g}."
+        ]
+    if max(study["targets"]) > 0.97 * constant:
+        return [
+            f"{what}: in no seed have all learnt more than a constant output, whose loss is "
+            f"{constant:.4g}: this comparison says little."
+        ]
+    return []
 
 
 def _sentence(claim: str, measure: str, pairs: list, rows: dict[str, Any]) -> str:

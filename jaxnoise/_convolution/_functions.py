@@ -47,6 +47,8 @@ def convolution(
 
     References:
       Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, for dense 3×3 kernels.
+      Mathieu, Henaff, LeCun, "Fast Training of Convolutional Networks through FFTs", 2014, for
+      larger ones.
 
     Example:
       >>> import jax.numpy as jnp
