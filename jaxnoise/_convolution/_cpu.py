@@ -2,9 +2,10 @@
 
 XLA's CPU backend is fast at matrix products everywhere, and at convolutions only in the layout of a
 forward pass with large maps; gradients in their own layouts run 10–70 times slower in loops. So
-every map is either a matrix product over patches, a convolution in the forward layout, Winograd's
-algorithm, for dense 3×3 kernels with many channels, or products of Fourier transforms, for larger
-ones: all but the second are matrix products.
+every map is either a matrix product over patches, a convolution in the forward layout, of several
+neighbours at once where channels are few, Winograd's algorithm, for dense 3×3 kernels with many
+channels, or products of Fourier transforms, for larger ones: all but the second are matrix
+products.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from . import _fourier, _winograd, _xla
+from . import _fourier, _neighbours, _winograd, _xla
 from ._interleave import interleave
 from ._patches import padded, patches
 from ._window import Window
@@ -25,8 +26,8 @@ from ._window import Window
 # Where a matrix product over patches beats the other ways: on maps of up to so many positions, with
 # up to so many rows, or where the patches take up to so many times the images' memory.
 _SMALL_MAP, _FEW_ROWS, _FEW_PATCHES = 16, 256, 4
-# From so many channels on, a 2-D convolution is faster as 1-D ones.
-_MANY_CHANNELS = 16
+# From so many channels on, a 2-D kernel is faster computed as 1-D ones.
+_MANY_CHANNELS = 32
 
 
 def output(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
@@ -38,8 +39,10 @@ def output(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
         return _winograd.output(x, kernel, window)
     if _fourier.suits(window, x.dtype, x.shape[0], *kernel.shape[-2:]):
         return _fourier.output(x, kernel, window)
-    if _suits_slices(window, x.shape[-1]):
+    if window.is_dense and len(window.size) > 2:
         return _output_of_slices(x, kernel, window)
+    if _neighbours.suits(window, x.dtype, *kernel.shape[-2:]):
+        return _neighbours.output(x, kernel, window)
     return _xla.output(x, kernel, window)
 
 
@@ -68,7 +71,7 @@ def kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
         return k.reshape(*window.kernel, x.shape[-1], y.shape[-1])
     if _fourier.suits(window, x.dtype, x.shape[0], x.shape[-1], y.shape[-1]):
         return _fourier.kernel(x, y, window)
-    if len(window.size) > 2 or (len(window.size) == 2 and x.shape[-1] >= 2 * _MANY_CHANNELS):
+    if len(window.size) > 2 or (len(window.size) == 2 and x.shape[-1] >= _MANY_CHANNELS):
         return _kernel_of_slices(x, y, window)
     return _forward_kernel(x, y, window)
 
@@ -93,11 +96,6 @@ def _suits_patches(window: Window, examples: int) -> bool:
         or examples * positions < _FEW_ROWS
         or positions * window.num_offsets <= _FEW_PATCHES * math.prod(window.size)
     )
-
-
-def _suits_slices(window: Window, channels: int) -> bool:
-    spatial = len(window.size)
-    return window.is_dense and (spatial > 2 or (spatial == 2 and channels >= _MANY_CHANNELS))
 
 
 def _output_of_slices(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:

@@ -16,18 +16,19 @@ from jaxnoise.models import convolution
 
 LAYOUTS = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
 
-# On CPU a wide map is convolved by XLA, or as slices, a small one as a matrix product, and one of
-# many channels by Winograd's algorithm for 3×3 kernels, by Fourier transforms for larger ones.
+# On CPU a wide map is convolved by XLA, with neighbours as features where channels are few, a
+# volume as slices, a small map as a matrix product, and one of many channels by Winograd's
+# algorithm for 3×3 kernels, by Fourier transforms for larger ones.
 # (x shape, kernel shape, strides, padding, dilation)
 WIDE = ((3, 12, 9, 3), (3, 2, 3, 4), (1, 1), [(1, 1), (0, 1)], (1, 1))
-SLICES = ((3, 12, 9, 8), (3, 2, 8, 4), (1, 1), [(1, 1), (0, 1)], (1, 2))
+NEIGHBOURS = ((3, 12, 9, 8), (2, 3, 8, 4), (1, 1), [(1, 1), (1, 1)], (2, 1))
 SMALL = ((2, 5, 5, 3), (3, 3, 3, 4), (2, 2), [(1, 1), (1, 1)], (1, 1))
 WINOGRAD = ((3, 10, 9, 32), (3, 3, 32, 33), (1, 1), [(1, 1), (1, 1)], (1, 1))
 FOURIER = ((6, 9, 8, 16), (5, 5, 16, 17), (1, 1), [(2, 2), (1, 3)], (1, 1))
 VOLUMES = ((2, 7, 6, 5, 2), (3, 2, 3, 2, 3), (1, 1, 1), [(1, 1), (0, 1), (1, 0)], (1, 2, 1))
 KINDS = {
     "wide": WIDE,
-    "slices": SLICES,
+    "neighbours": NEIGHBOURS,
     "small": SMALL,
     "winograd": WINOGRAD,
     "fourier": FOURIER,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from jaxnoise._convolution import _cpu, _fourier, _winograd, _xla
+from jaxnoise._convolution import _cpu, _fourier, _neighbours, _winograd, _xla
 from jaxnoise._convolution._window import Window
 
 
@@ -59,8 +59,10 @@ def agrees(way, reference, window, which, channels=3):
 
 
 XK, YK, XY = (0, 1), (2, 1), (0, 2)
-EITHER = pytest.mark.parametrize(
-    ("way", "size"), [(_winograd, 3), (_fourier, 5)], ids=["winograd", "fourier"]
+ANY = pytest.mark.parametrize(
+    ("way", "size"),
+    [(_winograd, 3), (_fourier, 5), (_neighbours, 3)],
+    ids=["winograd", "fourier", "neighbours"],
 )
 slowly = settings(max_examples=8, deadline=None, derandomize=True)
 
@@ -98,6 +100,13 @@ def test_flipped_kernel(window):
 @given(dense())
 def test_kernel_in_forward_layout(window):
     agrees(_cpu._forward_kernel, _xla.kernel, window, XY)
+
+
+@slowly
+@given(dense(kernel=(1, 5), max_dilation=1))
+def test_neighbours(window):
+    """Eight of four features each, so that most widths aren't multiples."""
+    agrees(_neighbours.output, _xla.output, window, XK)
 
 
 @settings(max_examples=4, deadline=None, derandomize=True)
@@ -138,7 +147,7 @@ def test_fourier_is_the_correlation(size, kernel, padding):
         np.testing.assert_allclose(y[0, ..., feature], one[..., 0], rtol=1e-12, atol=1e-12)
 
 
-@EITHER
+@ANY
 def test_rounding_is_that_of_direct_sums(way, size):
     window = square(16, size)
     rng = np.random.default_rng(0)
@@ -154,7 +163,7 @@ def test_rounding_is_that_of_direct_sums(way, size):
     assert errors[0] <= 2 * errors[1]
 
 
-@EITHER
+@ANY
 def test_outputs_that_see_only_zeros_are_zeros(way, size):
     """So that a rectifier and its derivative are the same there as after direct sums."""
     rng = np.random.default_rng(0)
@@ -214,3 +223,21 @@ def test_what_fourier_transforms_are_for(window, dtype, examples, channels, expe
 )
 def test_what_winograd_is_for(window, dtype, channels, expected):
     assert _winograd.suits(window, dtype, channels, 40) == expected
+
+
+@pytest.mark.parametrize(
+    ("window", "dtype", "channels", "features", "expected"),
+    [
+        (square(64, 3), jnp.float32, 8, 8, True),
+        (square(64, 3), jnp.bfloat16, 8, 16, True),
+        (square(64, 5, spatial=1), jnp.float64, 1, 1, True),
+        (square(64, 3), jnp.float32, 8, 17, False),
+        (square(64, 3), jnp.float32, 24, 8, False),
+        (square(64, 3), jnp.int8, 8, 8, False),
+        (square(64, 1), jnp.float32, 8, 8, False),
+        (square(64, 3)._replace(dilation=(1, 2)), jnp.float32, 8, 8, False),
+        (square(64, 3)._replace(strides=(2, 1)), jnp.float32, 8, 8, False),
+    ],
+)
+def test_what_neighbours_are_for(window, dtype, channels, features, expected):
+    assert _neighbours.suits(window, dtype, channels, features) == expected
