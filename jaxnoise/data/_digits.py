@@ -14,7 +14,7 @@ def digits_parts() -> dict[str, Batch]:
     """Reads the 1,797 digits: grey levels 0 … 16 become round(x · 255 / 16), in file order."""
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
+    images, labels = map(np.asarray, load_digits(return_X_y=True))
     images = np.rint(images.reshape(-1, 8, 8, 1) * 255 / 16).astype(np.uint8)
     labels = labels.astype(np.int32)
     rows = dict(zip(("train", "test"), stratified_split(labels), strict=True))
