@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 from jaxtyping import Array, Key, UInt8
-from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _LARGEST = 300  # pixels: the shortest side of the photographs
 
@@ -43,6 +46,8 @@ def sample_photographs(
         raise ValueError(f"num must be at least 1, got {num}")
     if not 1 <= size <= _LARGEST:
         raise ValueError(f"size must be between 1 and {_LARGEST} pixels, got {size}")
+    from PIL import Image
+
     photographs = _photographs(test)
     crops = []
     for which, zoom, x, y in np.asarray(jax.random.uniform(key, (num, 4)), float):
@@ -56,6 +61,7 @@ def sample_photographs(
 
 @functools.cache
 def _photographs(test: bool) -> list[Image.Image]:
+    from PIL import Image
     from skimage import data
     from sklearn.datasets import load_sample_image
 

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key
-from scipy.interpolate import CubicSpline
 
 
 def uniforms(key: Key[Array, ""], *shapes: tuple[int, ...]) -> list[Array]:
@@ -37,6 +36,8 @@ def smooth_noise(key: Key[Array, ""], size: int, periods: Sequence[float]) -> Fl
 @functools.cache
 def _spline(size: int, knots: int) -> np.ndarray:
     """Cubic splines through independent values as a matrix (size, knots) with rows of norm 1."""
+    from scipy.interpolate import CubicSpline  # takes long to import
+
     at = np.linspace(0.5, knots - 1.5, size)
     weights = CubicSpline(np.arange(knots), np.eye(knots))(at)
     return (weights / np.linalg.norm(weights, axis=1, keepdims=True)).astype(np.float32)

@@ -10,8 +10,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float
-from scipy import ndimage
-from scipy.special import entr
 
 from .._results import Result
 from ._thinning import thin_borders
@@ -192,6 +190,8 @@ def best_threshold(
 
 def _slice_scores(proposed: np.ndarray, labelled: np.ndarray, thin: bool) -> tuple[float, ...]:
     """The fields of `BoundaryScores` for one slice, from what is inside proposed and true cells."""
+    from scipy.special import entr  # SciPy takes long to import
+
     segments = thin_borders(proposed) if thin else _regions(proposed)
     n_ij, n_i, n_j = _overlaps(_regions(labelled), segments)
     pairs = int(np.sum(n_ij**2))
@@ -220,6 +220,8 @@ def _overlaps(cells: np.ndarray, segments: np.ndarray) -> tuple[np.ndarray, ...]
 
 def _regions(inside: np.ndarray) -> np.ndarray:
     """The 4-connected regions: 1, 2, …, and 0 outside them."""
+    from scipy import ndimage
+
     return ndimage.label(inside)[0]  # pyright: ignore[reportIndexIssue]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import ArrayLike, Int
-from scipy import ndimage
 
 _DAM, _DRY, _QUEUED, _OUTSIDE = 0, -1, -2, -3
 
@@ -62,6 +61,8 @@ def _flood(inside: np.ndarray) -> np.ndarray:
     if not inside.any():
         return np.ones(inside.shape, np.int32)
     inside = inside.T
+    from scipy import ndimage  # takes long to import
+
     basins, _ = ndimage.label(inside)  # pyright: ignore[reportGeneralTypeIssues]
     start = np.where(inside, basins, _DRY)
     start[~inside & ndimage.binary_dilation(inside)] = _QUEUED
