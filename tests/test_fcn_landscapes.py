@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 import jaxnoise as jn
-from experiments._common import main
+from experiments._common import main, replica
 from experiments.fcn_landscapes import Config, _compare, _config, _run, _train, run
 from experiments.fcn_landscapes._config import plan_of
 from experiments.fcn_landscapes._equal_loss import at_loss, comparable_seeds, target_losses
@@ -92,7 +92,7 @@ def test_networks_see_standardized_images(tiny):
     seen = standardized(given.mean, given.std, {"image": images})
     np.testing.assert_allclose(seen, (images.astype(float) - 128) / 64, rtol=1e-6)
     model = Tiny(in_channels=1, out_channels=1, width=2, rngs=nnx.Rngs(0))
-    params = _train.start_of(network, 0)
+    params = replica(network.params, 0)
     np.testing.assert_allclose(network.apply(params, images), model(seen), rtol=1e-5, atol=1e-6)
     loss = np.mean((model(seen) - given.images["test"]["target"] / 255.0) ** 2)
     assert mean_loss(network, params, given.images["test"]) == pytest.approx(float(loss), rel=1e-5)
@@ -231,7 +231,7 @@ def test_outputs_of_whole_images_come_from_their_patches(tiny):
     task, given = task_of(), problem()
     network = network_of(given, task, "U-Net", 1)
     image = np.tile(given.images["test"]["image"], (1, 8, 5, 1))  # 128 × 80, patches of 64
-    params = _train.start_of(network, 0)
+    params = replica(network.params, 0)
     outputs = predicted(network, params, task, image)
     assert outputs.shape == image.shape
     inside = np.s_[:, 1:60, 1:15]  # where one patch alone is seen, without its padding

@@ -40,7 +40,7 @@ from jaxnoise._tree import num_examples
 
 from . import _noise_peers, _pytorch
 from ._harness import RESULTS, Race, compare
-from .models import Case, batches, networks
+from .models import Case, batches, chosen, networks
 
 OURS, PLAIN, TORCH_PLAIN = "jaxnoise", "plain gradient", "PyTorch gradient"
 PEERS = {
@@ -95,11 +95,7 @@ CASES = [
 
 
 def races(config: Config) -> Iterator[Race]:
-    found = [case for case in CASES if config.only.lower() in case.name.lower()]
-    if not found:
-        names = "; ".join(case.name for case in CASES)
-        raise ValueError(f"no case has {config.only!r} in its name: choose from {names}")
-    for case in found:
+    for case in chosen(CASES, config.only):
         if config.quick:
             case = dataclasses.replace(case, shape=(4, *case.shape[1:]), steps=2)
         model, twin = networks(case)

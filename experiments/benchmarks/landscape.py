@@ -42,7 +42,7 @@ from experiments._common import main
 
 from . import _landscape_peers, _noise_peers, _pytorch
 from ._harness import RESULTS, Race, compare
-from .models import Case, batches, networks, squared_error
+from .models import Case, batches, chosen, networks, squared_error
 
 OURS = "jaxnoise"
 PEERS = {
@@ -104,11 +104,7 @@ CASES = [
 
 
 def races(config: Config) -> Iterator[Race]:
-    found = [case for case in CASES if config.only.lower() in case.name.lower()]
-    if not found:
-        names = "; ".join(case.name for case in CASES)
-        raise ValueError(f"no case has {config.only!r} in its name: choose from {names}")
-    for case in found:
+    for case in chosen(CASES, config.only):
         if config.quick:
             case = dataclasses.replace(case, shape=(2, *case.shape[1:]), steps=4)
         if config.resolution:

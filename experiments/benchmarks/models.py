@@ -119,12 +119,17 @@ CASES = [
 ]
 
 
-def races(config: Config) -> Iterator[Race]:
-    found = [case for case in CASES if config.only.lower() in case.name.lower()]
+def chosen(cases: list[Case], only: str) -> list[Case]:
+    """The cases whose name contains this."""
+    found = [case for case in cases if only.lower() in case.name.lower()]
     if not found:
-        names = "; ".join(case.name for case in CASES)
-        raise ValueError(f"no case has {config.only!r} in its name: choose from {names}")
-    for case in found:
+        names = "; ".join(case.name for case in cases)
+        raise ValueError(f"no case has {only!r} in its name: choose from {names}")
+    return found
+
+
+def races(config: Config) -> Iterator[Race]:
+    for case in chosen(CASES, config.only):
         yield forward(case, config.compiled)
         yield training(case, config.compiled)
 

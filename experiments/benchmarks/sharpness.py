@@ -38,7 +38,7 @@ from experiments._common import main
 
 from . import _noise_peers, _pytorch, _sharpness_peers
 from ._harness import RESULTS, Race, compare
-from .models import Case, batches, networks
+from .models import Case, batches, chosen, networks
 
 OURS, LOOP, GRADIENTS = "jaxnoise", "PyTorch loop", "gradients"
 HOST, DEVICE = "L-BFGS-B", "on the device"
@@ -89,12 +89,8 @@ CASES = [
 
 
 def races(config: Config) -> Iterator[Race]:
-    found = [case for case in CASES if config.only.lower() in case.name.lower()]
-    if not found:
-        names = "; ".join(case.name for case in CASES)
-        raise ValueError(f"no case has {config.only!r} in its name: choose from {names}")
     num_steps = 6 if config.quick else NUM_STEPS
-    for case in found:
+    for case in chosen(CASES, config.only):
         if config.quick:
             case = dataclasses.replace(case, shape=(4, *case.shape[1:]), steps=2)
         model, twin = networks(case)

@@ -12,7 +12,7 @@ from ._problem import Problem
 from ._train import Network, Snapshots, mean_loss
 
 _TOLERANCE = 1e-3  # of the place between two snapshots
-_LEARNT = 0.97  # of the loss of a constant; a training that stays above has learnt nothing
+LEARNT = 0.97  # of the loss of a constant; a training that stays above has learnt nothing
 
 
 def target_losses(rows: list[dict[str, Any]], given: float | None) -> list[float]:
@@ -28,7 +28,7 @@ def target_losses(rows: list[dict[str, Any]], given: float | None) -> list[float
 
 def comparable_seeds(targets: list[float], constant_loss: float) -> list[int]:
     """The seeds in which every training learnt something; all, where there is none."""
-    learnt = [seed for seed, loss in enumerate(targets) if loss < _LEARNT * constant_loss]
+    learnt = [seed for seed, loss in enumerate(targets) if loss < LEARNT * constant_loss]
     return learnt or list(range(len(targets)))
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxnoise._results import read_npz, write_npz
+
 from .._common import (
     Curves,
     begin,
@@ -91,7 +93,7 @@ def cell_of(
     for name, one in members.items():
         compute = functools.partial(scores_of, problem, plan, one, folder)
         scored[name] = remembered(folder / f"{one.run.name}_scores.json", compute)
-        outputs[name] = np.load(folder / f"{one.run.name}_outputs.npy")
+        outputs[name] = read_npz(folder / f"{one.run.name}_outputs.npz")["outputs"]
     cell: dict[str, Any] = {
         "data": task.data,
         "kind": task.kind,
@@ -143,7 +145,8 @@ def scores_of(problem: Problem, plan: Plan, member: Member, folder: Path) -> dic
         params = snapshots.load(epochs[best], seed)
         outputs = predicted(member.network, params, member.run.task, test["image"])
         if seed == 0:
-            np.save(folder / f"{member.run.name}_outputs.npy", outputs[:_SHOWN])
+            shown = folder / f"{member.run.name}_outputs.npz"
+            write_npz(shown, {"outputs": outputs[:_SHOWN]})
         row = {
             "epoch": epochs[best],
             "validation loss": losses[best],

@@ -17,7 +17,7 @@ from flax import nnx
 import jaxnoise as jn
 from jaxnoise._results import read_npz, write_npz
 
-from .._common import Curves, replica, say
+from .._common import Curves, say
 from ._config import Plan, Task
 from ._networks import NETWORKS
 from ._problem import Problem, squared_error, standardized
@@ -181,7 +181,3 @@ def _losses(problem: Problem, network: Network, snapshots: Snapshots, seeds: int
 
 def mean_loss(network: Network, params: Any, batch: Any) -> float:
     return float(jn.training.evaluate(network.loss_fn, params, batch)["loss"])
-
-
-def start_of(network: Network, seed: int) -> Any:
-    return replica(network.params, seed)

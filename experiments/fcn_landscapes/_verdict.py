@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._common import LEVEL, paired, significance
+from ._equal_loss import LEARNT
 
 # Which network is claimed to be sharper than which.
 CLAIMED = (
@@ -53,7 +54,7 @@ def _seeds(what: str, study: dict[str, Any]) -> list[str]:
             f"{what}: seeds without {', '.join(left_out)}, where a training did not get below the "
             f"loss of a constant output, {constant:.4g}."
         ]
-    if max(study["targets"]) > 0.97 * constant:
+    if max(study["targets"]) > LEARNT * constant:
         return [
             f"{what}: in no seed have all learnt more than a constant output, whose loss is "
             f"{constant:.4g}: this comparison says little."
