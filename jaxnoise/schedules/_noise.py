@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -62,6 +64,17 @@ def stage_schedule(stages: Sequence[NoiseStage], num_examples: int) -> optax.Sch
       >>> [round(float(schedule(step)), 3) for step in range(4)]
       [0.1, 0.1, 0.01, 0.01]
     """
+    return by_stage(
+        lambda: jnp.stack([jnp.asarray(stage.learning_rate, float) for stage in stages]),
+        stages,
+        num_examples,
+    )
+
+
+def by_stage(
+    values: Callable[[], jax.Array], stages: Sequence[NoiseStage], num_examples: int
+) -> Callable[[Any], jax.Array]:
+    """Step count → the stage's of the (num_stages,) values that `values` makes."""
     if not stages:
         raise ValueError("stages is empty: give at least one NoiseStage")
     if num_examples < 1:
@@ -72,7 +85,6 @@ def stage_schedule(stages: Sequence[NoiseStage], num_examples: int) -> optax.Sch
         starts.append(total)
 
     def schedule(count):
-        rates = jnp.stack([jnp.asarray(stage.learning_rate, float) for stage in stages])
-        return rates[jnp.searchsorted(jnp.array(starts, int), count, side="right")]
+        return values()[jnp.searchsorted(jnp.array(starts, int), count, side="right")]
 
     return schedule

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import jaxnoise as jn
 from jaxnoise.schedules import degree_of_smoothing
 
 POSITIVE = st.floats(1e-3, 1e3)
@@ -53,3 +54,37 @@ def test_under_jit_vmap_and_grad():
 def test_batch_size_must_be_positive(batch_size):
     with pytest.raises(ValueError, match="batch_size must be positive"):
         degree_of_smoothing(0.1, batch_size, 1.0)
+
+
+# Measured: batches drawn with replacement
+
+
+@jax.jit
+def rms_steps(key, gradients, rates):
+    """Rms of ηω for each rate over 20,000 batches of 4 and of 16, (2, len(rates))."""
+
+    def mean_square(key, size):
+        drawn = jax.random.randint(key, (20_000, size), 0, len(gradients))
+        noise = gradients[drawn].mean(1) - gradients.mean(0)
+        return jnp.mean(jnp.sum(noise**2, axis=1))
+
+    few, many = jax.random.split(key)
+    return jnp.outer(jnp.sqrt(jnp.stack([mean_square(few, 4), mean_square(many, 16)])), rates)
+
+
+def test_rms_of_the_noise_of_steps_is_the_degree():
+    """Half the learning rate, or four times the batch, is half the noise."""
+    rng = np.random.default_rng(0)
+    batch = {"x": rng.normal(size=(50, 5)), "y": rng.normal(size=50)}
+    batch = jax.tree.map(np.float32, batch)
+    w, rates = jnp.ones(5), jnp.array([0.1, 0.05])
+
+    def loss_fn(w, batch):
+        return (batch["x"] @ w - batch["y"]) ** 2
+
+    gradients = jn.gradients.per_example(loss_fn, w, batch)
+    (full, half), (quarter, _) = rms_steps(jax.random.key(0), gradients, rates)
+    np.testing.assert_allclose([half / full, quarter / full], 0.5, rtol=0.02)
+    noise_std = jn.gradients.noise_std(loss_fn, w, batch) * np.sqrt(49 / 50)
+    degrees = degree_of_smoothing(0.1, np.array([4, 16]), noise_std)
+    np.testing.assert_allclose([full, quarter], degrees, rtol=0.02)
