@@ -1,0 +1,47 @@
+"""What theorems guarantee: bounds, step sizes and numbers of steps, with every symbol named."""
+
+from ._graduated import graduated_bound as graduated_bound
+from ._graduated import graduated_num_stages as graduated_num_stages
+from ._graduated import graduated_stage_bound as graduated_stage_bound
+from ._graduated import graduated_stage_num_steps as graduated_stage_num_steps
+from ._new_nice import graduated_noise_bound as graduated_noise_bound
+from ._new_nice import graduated_noise_range as graduated_noise_range
+from ._new_nice import graduated_radius_factor_range as graduated_radius_factor_range
+from ._new_nice import graduated_strongly_convex_radius as graduated_strongly_convex_radius
+from ._sgd_convex import sgd_convex_bound as sgd_convex_bound
+from ._sgd_convex import sgd_convex_critical_batch_size as sgd_convex_critical_batch_size
+from ._sgd_convex import sgd_convex_num_steps as sgd_convex_num_steps
+from ._sgd_convex import sgd_convex_step_size as sgd_convex_step_size
+from ._sgd_convex import sgd_convex_tuned_bound as sgd_convex_tuned_bound
+from ._sgd_decaying import sgd_convex_decaying_bound as sgd_convex_decaying_bound
+from ._sgd_decaying import sgd_nonconvex_decaying_bound as sgd_nonconvex_decaying_bound
+from ._sgd_decaying import sgd_strongly_convex_decaying_bound as sgd_strongly_convex_decaying_bound
+from ._sgd_decaying import (
+    sgd_strongly_convex_decaying_step_size as sgd_strongly_convex_decaying_step_size,
+)
+from ._sgd_nonconvex import sgd_nonconvex_bound as sgd_nonconvex_bound
+from ._sgd_nonconvex import sgd_nonconvex_critical_batch_size as sgd_nonconvex_critical_batch_size
+from ._sgd_nonconvex import sgd_nonconvex_num_steps as sgd_nonconvex_num_steps
+from ._sgd_nonconvex import sgd_nonconvex_step_size as sgd_nonconvex_step_size
+from ._sgd_nonconvex import sgd_nonconvex_tuned_bound as sgd_nonconvex_tuned_bound
+from ._sgd_strongly_convex import sgd_strongly_convex_bound as sgd_strongly_convex_bound
+from ._sgd_strongly_convex import sgd_strongly_convex_num_steps as sgd_strongly_convex_num_steps
+from ._sgd_strongly_convex import sgd_strongly_convex_step_size as sgd_strongly_convex_step_size
+from ._sgd_strongly_convex import sgd_strongly_convex_tuned_bound as sgd_strongly_convex_tuned_bound
+from ._trajectory import sgd_bounded_nonconvex_bound as sgd_bounded_nonconvex_bound
+from ._trajectory import trsgd_nonconvex_bound as trsgd_nonconvex_bound
+from ._trajectory import trsgd_nonconvex_num_steps as trsgd_nonconvex_num_steps
+from ._trajectory import trsgd_nonconvex_step_size as trsgd_nonconvex_step_size
+from ._vanishing_convex import sgd_vanishing_convex_bound as sgd_vanishing_convex_bound
+from ._vanishing_convex import sgd_vanishing_convex_num_steps as sgd_vanishing_convex_num_steps
+from ._vanishing_convex import sgd_vanishing_convex_step_size as sgd_vanishing_convex_step_size
+from ._vanishing_convex import (
+    sgd_vanishing_strongly_convex_bound as sgd_vanishing_strongly_convex_bound,
+)
+from ._vanishing_nonconvex import sgd_vanishing_nonconvex_bound as sgd_vanishing_nonconvex_bound
+from ._vanishing_nonconvex import (
+    sgd_vanishing_nonconvex_num_steps as sgd_vanishing_nonconvex_num_steps,
+)
+from ._vanishing_nonconvex import (
+    sgd_vanishing_nonconvex_step_size as sgd_vanishing_nonconvex_step_size,
+)
