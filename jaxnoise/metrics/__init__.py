@@ -8,6 +8,10 @@ from ._boundaries import v_info as v_info
 from ._boundaries import v_rand as v_rand
 from ._images import psnr as psnr
 from ._images import ssim as ssim
+from ._objects import ObjectScores as ObjectScores
+from ._objects import object_scores as object_scores
 from ._segmentation import SegmentationScores as SegmentationScores
 from ._segmentation import segmentation_scores as segmentation_scores
 from ._thinning import thin_borders as thin_borders
+from ._voxels import VoxelErrors as VoxelErrors
+from ._voxels import voxel_errors as voxel_errors
