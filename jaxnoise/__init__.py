@@ -10,8 +10,11 @@ from . import losses as losses
 from . import metrics as metrics
 from . import schedules as schedules
 from . import sharpness as sharpness
+from . import smoothing as smoothing
+from . import theory as theory
 from . import training as training
 from . import transforms as transforms
+from . import volumes as volumes
 
 if TYPE_CHECKING:
     from . import models as models

@@ -1,5 +1,6 @@
 """Losses of single examples against their definitions in double precision."""
 
+import functools
 import math
 
 import jax
@@ -9,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxnoise.losses import classification, cross_entropy, gan, l1, least_squares_gan
+from jaxnoise.losses import (
+    binary_cross_entropy,
+    classification,
+    cross_entropy,
+    dice,
+    dice_bce,
+    gan,
+    l1,
+    l2,
+    least_squares_gan,
+)
 
 
 def slow_cross_entropy(scores, labels):
@@ -135,12 +146,81 @@ def test_extreme_scores_have_finite_adversarial_losses():
     np.testing.assert_array_equal(gan(scores, False), [1e4, 0.0])
 
 
-def test_l1_is_the_mean_distance_of_each_example(x64):
+@pytest.mark.parametrize(("loss", "power"), [(l1, 1), (l2, 2)])
+def test_distances_are_means_over_each_example(x64, loss, power):
     outputs, targets = np.random.default_rng(0).normal(size=(2, 3, 4, 4, 2))
-    expected = [np.mean(np.abs(a - b)) for a, b in zip(outputs, targets, strict=True)]
-    np.testing.assert_allclose(l1(jnp.asarray(outputs), jnp.asarray(targets)), expected, rtol=1e-12)
+    expected = [np.mean(np.abs(a - b) ** power) for a, b in zip(outputs, targets, strict=True)]
+    found = loss(jnp.asarray(outputs), jnp.asarray(targets))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_l1_does_not_broadcast():
+@pytest.mark.parametrize("loss", [l1, l2])
+def test_distances_do_not_broadcast(loss):
     with pytest.raises(ValueError, match=r"one shape, got \(2, 3\) and \(2, 1\)"):
-        l1(jnp.zeros((2, 3)), jnp.zeros((2, 1)))
+        loss(jnp.zeros((2, 3)), jnp.zeros((2, 1)))
+
+
+# --- segmentations -----------------------------------------------------------------------------
+
+
+def slow_dice(p, s):
+    return [-2 * np.sum(a * b) / (np.sum(a**2) + np.sum(b**2)) for a, b in zip(p, s, strict=True)]
+
+
+def slow_cross_entropies(p, s):
+    return [-np.mean(b * np.log(a) + (1 - b) * np.log(1 - a)) for a, b in zip(p, s, strict=True)]
+
+
+SEGMENTATION = [
+    (dice, slow_dice),
+    (binary_cross_entropy, slow_cross_entropies),
+    (dice_bce, lambda p, s: np.array(slow_dice(p, s)) + 10 * np.array(slow_cross_entropies(p, s))),
+    (
+        functools.partial(dice_bce, dice_weight=3.0, bce_weight=0.5),
+        lambda p, s: 3 * np.array(slow_dice(p, s)) + 0.5 * np.array(slow_cross_entropies(p, s)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("loss", "slow"), SEGMENTATION)
+@pytest.mark.parametrize("logits", [False, True])
+def test_losses_of_segmentations_are_their_definitions(x64, loss, slow, logits):
+    rng = np.random.default_rng(0)
+    scores, targets = 3 * rng.normal(size=(3, 4, 5, 2, 1)), rng.random((3, 4, 5, 2, 1)) < 0.3
+    p = 1 / (1 + np.exp(-scores))
+    outputs = scores if logits else p
+    expected = slow(p, targets)
+    losses = loss(jnp.asarray(outputs), jnp.asarray(targets), logits=logits)
+    np.testing.assert_allclose(losses, expected, rtol=1e-12)
+    for dtype, tolerance in ((jnp.float32, 1e-5), (jnp.bfloat16, 2e-2)):
+        low = loss(jnp.asarray(outputs, dtype), jnp.asarray(targets, jnp.uint8), logits=logits)
+        assert low.dtype == jnp.float32
+        np.testing.assert_allclose(low, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("loss", [dice, binary_cross_entropy, dice_bce])
+def test_nothing_and_certainty_have_finite_losses_and_gradients(loss):
+    p = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    targets = jnp.array([[0, 0], [0, 1], [0, 1]])
+    losses, pull_back = jax.vjp(lambda p: loss(p, targets), p)
+    assert np.isfinite(losses).all()
+    assert np.isfinite(pull_back(jnp.ones(3))[0]).all()
+    nothing, right, wrong = losses
+    assert nothing == 0
+    assert right == (0 if loss is binary_cross_entropy else -1)
+    assert wrong > right
+
+
+def test_dice_is_bounded_and_knows_no_size():
+    rng = np.random.default_rng(1)
+    p, targets = rng.random((4, 50)), rng.random((4, 50)) < 0.5
+    losses = dice(p, targets)
+    assert (losses >= -1).all()
+    assert (losses <= 0).all()
+    np.testing.assert_allclose(dice(np.tile(p, 3), np.tile(targets, 3)), losses, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [dice, binary_cross_entropy, dice_bce])
+def test_losses_of_segmentations_do_not_broadcast(loss):
+    with pytest.raises(ValueError, match=r"one shape, got \(2, 3, 1\) and \(2, 3\)"):
+        loss(jnp.zeros((2, 3, 1)), jnp.zeros((2, 3)))

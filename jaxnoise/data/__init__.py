@@ -17,8 +17,14 @@ from ._files import read_libsvm as read_libsvm
 from ._files import read_npz as read_npz
 from ._load import load as load
 from ._membranes import membranes as membranes
+from ._nuclei import nuclei as nuclei
 from ._patches import assemble as assemble
 from ._patches import patches as patches
 from ._photographs import sample_photographs as sample_photographs
 from ._raindrops import raindrops as raindrops
+from ._random_window import random_window as random_window
+from ._stream import Stream as Stream
+from ._stream_catalogue import stream as stream
+from ._unpaired import separately as separately
+from ._unpaired import unpaired as unpaired
 from ._vessels import vessels as vessels

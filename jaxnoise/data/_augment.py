@@ -13,7 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.ndimage import map_coordinates
+from jax.tree_util import Partial
 from jaxtyping import Array, Key, PyTree
+
+from .._tree import as_partial
 
 Augmentation = Callable[[Key[Array, ""], PyTree], PyTree]
 
@@ -52,7 +55,7 @@ def random_crop(key: Key[Array, ""], images: PyTree, padding: int = 4) -> PyTree
 
         return jax.vmap(crop_one)(keys, padded)
 
-    return _map_images(crop, key, images)
+    return map_images(crop, key, images)
 
 
 def random_flip(key: Key[Array, ""], images: PyTree, axes: Sequence[int] = (-2,)) -> PyTree:
@@ -83,7 +86,7 @@ def random_flip(key: Key[Array, ""], images: PyTree, axes: Sequence[int] = (-2,)
             stack = _where(mirrored[:, i], jnp.flip(stack, axis), stack)
         return stack
 
-    return _map_images(flip, key, images)
+    return map_images(flip, key, images)
 
 
 def random_quarter_turns(key: Key[Array, ""], images: PyTree) -> PyTree:
@@ -112,7 +115,7 @@ def random_quarter_turns(key: Key[Array, ""], images: PyTree) -> PyTree:
         stack = _where(turns % 2 == 1, jnp.rot90(stack, axes=(-3, -2)), stack)
         return _where(turns >= 2, jnp.flip(stack, (-3, -2)), stack)
 
-    return _map_images(turn, key, images)
+    return map_images(turn, key, images)
 
 
 def random_symmetry(key: Key[Array, ""], images: PyTree) -> PyTree:
@@ -159,7 +162,7 @@ def eightfold(images: PyTree) -> PyTree:
         versions = jnp.stack(turned + [jnp.flip(version, -2) for version in turned], axis=1)
         return versions.reshape(-1, *stack.shape[1:])
 
-    return _map_images(all_eight, None, images, lambda leaf: jnp.repeat(jnp.asarray(leaf), 8, 0))
+    return map_images(all_eight, None, images, lambda leaf: jnp.repeat(jnp.asarray(leaf), 8, 0))
 
 
 def random_rotation(
@@ -212,33 +215,33 @@ def random_rotation(
         moved = planes.reshape(stack.shape[0], stack.shape[-1], *stack.shape[1:-1])
         return jnp.moveaxis(moved, 1, -1).astype(stack.dtype)
 
-    return _map_images(rotate, key, images)
+    return map_images(rotate, key, images)
 
 
-def compose(*augmentations: Augmentation) -> Augmentation:
+def compose(*augmentations: Augmentation) -> Partial:
     """Chains augmentations, each with a key of its own.
 
     Args:
       augmentations: functions (key, batch) → batch, applied in this order.
 
     Returns:
-      A function (key, batch) → batch.
+      A function (key, batch) → batch, a callable pytree that holds the arrays in those given.
 
     Example:
       >>> augment = compose(random_crop, random_flip)
       >>> augment(jax.random.key(0), {"image": jnp.ones((2, 8, 8, 3))})["image"].shape
       (2, 8, 8, 3)
     """
-
-    def augment(key: Key[Array, ""], batch: PyTree) -> PyTree:
-        for i, augmentation in enumerate(augmentations):
-            batch = augmentation(jax.random.fold_in(key, i), batch)
-        return batch
-
-    return augment
+    return Partial(_chain, [as_partial(augmentation) for augmentation in augmentations])
 
 
-def _map_images(
+def _chain(augmentations: list[Augmentation], key: Key[Array, ""], batch: PyTree) -> PyTree:
+    for i, augmentation in enumerate(augmentations):
+        batch = augmentation(jax.random.fold_in(key, i), batch)
+    return batch
+
+
+def map_images(
     transform: Callable[[Any, Array, str], Array],
     key: Key[Array, ""] | None,
     images: PyTree,

@@ -17,31 +17,41 @@ from ._dataset import Batch, Dataset, make_dataset
 _CHUNK = 1024  # examples read at once
 
 
-def default_data_dir() -> Path:
-    """Where TFDS keeps its sets."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+def data_root(data_dir: str | os.PathLike[str] | None) -> Path:
+    """The folder that was given, else JAXNOISE_DATA_DIR, else where TFDS keeps its sets."""
+    given = data_dir or os.environ.get("JAXNOISE_DATA_DIR") or os.environ.get("TFDS_DATA_DIR")
+    return Path(given or "~/tensorflow_datasets").expanduser()
 
 
 def load_catalogue(name: str, split: str | None, data_dir: Path) -> Dataset:
     """Loads a set of the catalogue; prepares it first where TensorFlow is there to do so."""
-    with _quiet_absl():
-        builder = _builder(name, data_dir)
-        if not builder.is_prepared():
-            if not _has_tensorflow():
-                state = f"{name!r} is neither a local file nor prepared in {data_dir}"
-                raise _needs_tensorflow(state, "prepare it")
-            _prepare(builder, name, data_dir)
-        parts = _splits(builder, name, split)
+    with quiet_absl():
+        builder = prepared_builder(name, data_dir)
+        parts = splits_by_part(builder, name, split)
         batches = {part: _read(builder, name, text) for part, text in parts.items()}
+    return make_dataset(name, batches, **described(builder, name))
+
+
+def prepared_builder(name: str, data_dir: Path) -> Any:
+    """The builder of a set whose files are there, or are made where TensorFlow is to do so."""
+    builder = _builder(name, data_dir)
+    if not builder.is_prepared():
+        if not _has_tensorflow():
+            state = f"{name!r} is neither a local file nor prepared in {data_dir}"
+            raise _needs_tensorflow(state, "prepare it")
+        _prepare(builder, name, data_dir)
+    return builder
+
+
+def described(builder: Any, name: str) -> dict[str, Any]:
+    """What the set says of itself, as `make_dataset` takes it."""
     label = dict(builder.info.features.items()).get("label")
-    return make_dataset(
-        name,
-        batches,
-        source=f"TFDS {builder.info.full_name}",
-        description=" ".join((builder.info.description or name).split()),
-        num_classes=getattr(label, "num_classes", None),
-        class_names=tuple(getattr(label, "names", None) or ()) or None,
-    )
+    return {
+        "source": f"TFDS {builder.info.full_name}",
+        "description": " ".join((builder.info.description or name).split()),
+        "num_classes": getattr(label, "num_classes", None),
+        "class_names": tuple(getattr(label, "names", None) or ()) or None,
+    }
 
 
 def _builder(name: str, data_dir: Path) -> Any:
@@ -87,7 +97,7 @@ def _unknown(name: str, known: list[str], data_dir: Path) -> ValueError:
 
 
 @contextmanager
-def _quiet_absl() -> Iterator[None]:
+def quiet_absl() -> Iterator[None]:
     """Keeps TFDS from warning of folders that are not there yet, and of slow decoders."""
     logger = logging.getLogger("absl")
     level = logger.level
@@ -98,7 +108,7 @@ def _quiet_absl() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _splits(builder: Any, name: str, split: str | None) -> dict[str, str]:
+def splits_by_part(builder: Any, name: str, split: str | None) -> dict[str, str]:
     """Which split of the set makes which part."""
     known = list(builder.info.splits)
     if split is None:
@@ -133,8 +143,12 @@ def _open(builder: Any, name: str, split: str) -> Sequence[dict[str, Any]]:
 
         return list(tfds.as_numpy(builder.as_dataset(split)))
     except (ValueError, KeyError) as error:
-        known = ", ".join(builder.info.splits)
-        raise ValueError(f"{name!r} has no split {split!r}; it has {known}") from error
+        raise no_such_split(builder, name, split) from error
+
+
+def no_such_split(builder: Any, name: str, split: str) -> ValueError:
+    known = ", ".join(builder.info.splits)
+    return ValueError(f"{name!r} has no split {split!r}; it has {known}")
 
 
 def _stack(source: Sequence[dict[str, Any]], name: str) -> Batch:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._tree import num_examples
+from ._stream import Stream
 
 Batch = dict[str, np.ndarray]
 
@@ -36,17 +37,18 @@ class DatasetInfo:
 @partial(jax.tree_util.register_dataclass, data_fields=("train", "test"), meta_fields=("info",))
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """A data set held in memory; a pytree whose leaves are NumPy arrays.
+    """A data set: held in memory, a pytree whose leaves are NumPy arrays, or as streams.
 
     Attributes:
       train: the training examples, a batch: a dict of arrays that share a leading example axis,
-        for instance `{"image": (n, H, W, C) uint8, "label": (n,) int32}`; None if not asked for.
+        such as `{"image": (n, H, W, C) uint8, "label": (n,) int32}`, or a `Stream`; None if not
+        asked for.
       test: the test examples likewise; None if not asked for or if the source has none.
       info: what is known about the set.
     """
 
-    train: PyTree  # a Batch, or None
-    test: PyTree  # a Batch, or None
+    train: PyTree  # a Batch, a Stream, or None
+    test: PyTree  # a Batch, a Stream, or None
     info: DatasetInfo
 
     def __repr__(self) -> str:
@@ -96,5 +98,7 @@ def _count_classes(label: np.ndarray) -> int:
     return len(np.unique(label)) if label.min() < 0 else int(label.max()) + 1
 
 
-def _describe(batch: Batch) -> str:
+def _describe(batch: Batch | Stream) -> str:
+    if isinstance(batch, Stream):
+        return repr(batch)
     return " ".join(f"{key} {array.shape} {array.dtype}" for key, array in batch.items())

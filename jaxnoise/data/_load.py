@@ -1,9 +1,8 @@
 """One way to every data set: by name."""
 
 import os
-from pathlib import Path
 
-from ._catalogue import default_data_dir, load_catalogue
+from ._catalogue import data_root, load_catalogue
 from ._dataset import Dataset
 from ._digits import load_digits_dataset
 from ._local import find_files, load_local
@@ -29,13 +28,17 @@ def load(
          training data. Images stored as JPEG (train_jpeg: all bytes; train_offset: n + 1 offsets)
          are decoded;
        - LIBSVM text, name and name.t (the test part), plain or .bz2, .gz, .xz → "features"
-         (n, d) float32 and "label", ±1 staying ±1; both parts get the same d.
+         (n, d) float32 and "label", ±1 staying ±1; both parts get the same d;
+       - volumes, a folder with name_train….npz and maybe name_test….npz that hold image_<volume>,
+         label_<volume> and the like, each (D, H, W) → "image" (n, D, H, W, 1), "label" and the like
+         (n, D, H, W), padded with zeros at their ends, and "shape" (n, 3), the sizes they had;
+       - slices, a folder of folders of .png files → "<folder>" (n, H, W), in natural order.
     3. Names of the TensorFlow Datasets catalogue, such as "mnist" or "cifar10:3.0.2". A set that
        is prepared as array_record is read without TensorFlow; to prepare one needs it
        (`pip install "jaxnoise[tf]"`). Text features, such as file names, are left out.
 
-    An array "image" is (n, H, W, C), in the type of the source; class labels are int32. Nothing is
-    shuffled: the description of a set that is stored class by class says so.
+    An array "image" is (n, H, W, C), or (n, D, H, W, C), in the type of the source; class labels
+    are int32. Nothing is shuffled: the description of a set that is stored class by class says so.
 
     Args:
       name: the set.
@@ -62,8 +65,7 @@ def load(
         raise ValueError(f'name must be the name of a data set, such as "digits", got {name!r}')
     if name == "digits":
         return load_digits_dataset(_parts(name, split))
-    given = data_dir or os.environ.get("JAXNOISE_DATA_DIR") or None
-    root = Path(given).expanduser() if given else default_data_dir()
+    root = data_root(data_dir)
     if files := find_files(name, root):
         return load_local(name, files, _parts(name, split))
     return load_catalogue(name, split, root)

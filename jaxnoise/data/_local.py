@@ -1,4 +1,4 @@
-"""Data sets in local files, found by name: idx, .npz and LIBSVM."""
+"""Data sets in local files, found by name: idx, .npz, LIBSVM and volumes."""
 
 import re
 from collections.abc import Iterator
@@ -10,17 +10,25 @@ import numpy as np
 
 from ._dataset import Batch, Dataset, make_dataset
 from ._files import decode_jpegs, read_idx, read_libsvm_files, read_npz
+from ._volumes import read_slice_folders, read_volumes, slice_folders, volume_parts
 
 _LIBSVM_SUFFIXES = ("", ".bz2", ".gz", ".xz", ".libsvm", ".svm", ".txt")
+_DESCRIPTIONS = {
+    "idx": "idx files",
+    "libsvm": "LIBSVM text",
+    "volumes": "volumes in .npz files, padded with zeros at their ends to one shape",
+    "slices": "folders of PNG slices",
+}
 _IDX_PREFIXES = (("train", ("train",)), ("test", ("t10k", "test")))
 
 
 @dataclass(frozen=True)
 class LocalFiles:
     """The files of one set. idx: images and labels of each part; .npz: one file with both parts;
-    LIBSVM: a file per part. `test` is empty where there is no test part."""
+    LIBSVM and volumes: a file per part; slices: the folder of their folders. `test` is empty where
+    there is no test part."""
 
-    kind: Literal["idx", "npz", "libsvm"]
+    kind: Literal["idx", "npz", "libsvm", "volumes", "slices"]
     train: tuple[Path, ...]
     test: tuple[Path, ...]
 
@@ -32,7 +40,13 @@ def find_files(name: str, root: Path) -> LocalFiles | None:
     itself, where it holds idx files of that name; files of that name in one of root's folders.
     """
     path = root / name
-    if path.is_dir() and (found := _idx_files(path) or _named(path, path.name) or _only_npz(path)):
+    if path.is_dir() and (
+        found := _idx_files(path)
+        or _named(path, path.name)
+        or _volume_files(path)
+        or _only_npz(path)
+        or _slice_files(path)
+    ):
         return found
     if found := _named(path.parent, path.name):
         return found
@@ -53,7 +67,11 @@ def load_local(name: str, files: LocalFiles, parts: tuple[str, ...]) -> Dataset:
     paths = {part: paths[part] for part in paths if paths[part]}
     if not (present := [part for part in parts if part in paths]):
         raise ValueError(f"{name!r} has no test part beside {files.train[0]}: add one")
-    if files.kind == "idx":
+    if files.kind == "volumes":
+        batches = {part: read_volumes(*paths[part]) for part in present}
+    elif files.kind == "slices":
+        batches = {part: read_slice_folders(*paths[part]) for part in present}
+    elif files.kind == "idx":
         batches = {part: _read_idx_pair(*paths[part]) for part in present}
     else:  # reads all parts, whichever are asked for, since both get the same features
         read = read_libsvm_files([path for (path,) in paths.values()])
@@ -62,7 +80,7 @@ def load_local(name: str, files: LocalFiles, parts: tuple[str, ...]) -> Dataset:
         name,
         {part: batches[part] for part in present},
         source=", ".join(str(path) for part in present for path in paths[part]),
-        description=f"{name}, from {'idx files' if files.kind == 'idx' else 'LIBSVM text'}",
+        description=f"{name}, from {_DESCRIPTIONS[files.kind]}",
     )
 
 
@@ -153,6 +171,18 @@ def _only_npz(folder: Path) -> LocalFiles | None:
             f"{folder} holds several .npz files; name one, as {folder.name}/…: {names}"
         )
     return LocalFiles("npz", (files[0],), (files[0],)) if files else None
+
+
+def _volume_files(folder: Path) -> LocalFiles | None:
+    """Volumes in an .npz file per part."""
+    if not (parts := volume_parts(folder)):
+        return None
+    return LocalFiles("volumes", (parts["train"],), tuple(parts[p] for p in parts if p == "test"))
+
+
+def _slice_files(folder: Path) -> LocalFiles | None:
+    """Folders of PNG slices in a folder."""
+    return LocalFiles("slices", (folder,), ()) if slice_folders(folder) else None
 
 
 def _folders(folder: Path) -> Iterator[Path]:

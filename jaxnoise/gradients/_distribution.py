@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from .._checks import check_count, check_key
 from .._results import Result
 from .._streaming import default_chunk_size, has_convolutions, map_examples
 from .._tree import is_concrete, num_examples
@@ -62,12 +63,8 @@ def noise_projections(
       Array([[2.],
              [2.]], dtype=float32)
     """
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise TypeError("key must be a typed key: use jax.random.key, not jax.random.PRNGKey")
-    if key.shape:
-        raise ValueError(f"key must be a single key, got {key.shape}")
-    if num_projections < 1:
-        raise ValueError(f"num_projections must be at least 1, got {num_projections}")
+    check_key(key)
+    check_count(num_projections, "num_projections")
     loss_fn, data = prepare(loss_fn, params, data, chunk_size)
     if num_examples(data) < 2:
         raise ValueError("data must hold at least two examples: one has no noise")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import check_count, check_key
 from .._tree import is_concrete, leaves_with_path, path_name
 
 Normalization = Literal["filter_unit", "filter", "layer_unit", "layer", "weight"] | None
@@ -38,6 +39,7 @@ def random_directions(
       `num` pytrees like `params`.
 
     Raises:
+      TypeError: if key is no typed key.
       ValueError: if an option is unknown, or a direction comes out all zero.
 
     References:
@@ -53,8 +55,8 @@ def random_directions(
       >>> jnp.linalg.norm(u["kernel"], axis=0).round(3), u["bias"]
       (Array([1., 1.], dtype=float32), Array([0., 0.], dtype=float32))
     """
-    if num < 1:
-        raise ValueError(f"num must be at least 1, got {num}")
+    check_key(key)
+    check_count(num, "num")
     params = jax.tree.map(jnp.asarray, params)
     return tuple(
         normalize_direction(

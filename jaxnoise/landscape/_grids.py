@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
+from .._checks import check_key
 from .._results import Result
 from ._directions import FilterAxis, Ignore, Normalization, random_directions
 from ._grid import LossGrid, Radius, over_plane
@@ -98,6 +99,7 @@ def loss_grids(
       `LossGrids`.
 
     Raises:
+      TypeError: if key is no typed key.
       ValueError: if an argument is wrong, or what is kept belongs to other grids.
 
     References:
@@ -114,6 +116,7 @@ def loss_grids(
       >>> grids.values.shape, grids.std.values.shape, float(grids.center)
       ((3, 5, 5), (5, 5), 2.0)
     """
+    check_key(key)
     if num < 2:
         raise ValueError(f"num must be at least 2 for a spread, got {num}; see also loss_grid")
     drawn = {"normalization": normalization, "ignore": ignore, "filter_axis": filter_axis}

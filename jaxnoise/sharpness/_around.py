@@ -12,6 +12,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.flatten_util import ravel_pytree
 
 from .._streaming import (
@@ -97,28 +98,32 @@ class Around:
 
     def increase(self, delta: jax.Array) -> jax.Array:
         """L(w + δ) − L(w)."""
-        return self._mean(functools.partial(self._sum, self.center + delta))
+        return self._mean(functools.partial(self._sum, self._moved(delta)))
 
     def increase_and_gradient(self, delta: jax.Array) -> tuple[jax.Array, jax.Array]:
         """L(w + δ) − L(w) and ∇L(w + δ)."""
-        point = self.center + delta
-        return self._mean(lambda *chunk: jax.value_and_grad(self._sum)(point, *chunk))
+        point = self._moved(delta)
+        value, gradient = self._mean(lambda *chunk: jax.value_and_grad(self._sum)(point, *chunk))
+        return value, ravel_pytree(gradient)[0]
 
     def hessian_product(self, vector: jax.Array) -> jax.Array:
         """∇²L(w) v, forward over reverse where no part of the loss forbids forward mode."""
         has_own_rules = contains(
             {"custom_vjp_call", "custom_vjp_call_jaxpr"}, self.loss_fn, self.params, self.data
         )
+        tangent = self.unflatten(vector)
 
         def product(*chunk):
             def gradient(point):
                 return jax.grad(self._sum)(point, *chunk)
 
             if has_own_rules:
-                return jax.grad(lambda point: jnp.vdot(gradient(point), vector))(self.center)
-            return jax.jvp(gradient, (self.center,), (vector,))[1]
+                return jax.grad(lambda point: optax.tree.vdot(gradient(point), tangent))(
+                    self.params
+                )
+            return jax.jvp(gradient, (self.params,), (tangent,))[1]
 
-        return self._mean(product)
+        return ravel_pytree(self._mean(product))[0]
 
     def batch(self, index: Any, size: int) -> Self:
         """Examples index · size, …; beyond the last one it stands again, with weight zero."""
@@ -132,9 +137,14 @@ class Around:
             self, data=data, start=start, weights=(rows < n).astype(start.dtype)
         )
 
+    # Sums over chunks are of pytrees: flat gradients would be put together anew for every chunk.
+
+    def _moved(self, delta):
+        return self.unflatten(self.center + delta)
+
     def _sum(self, point, chunk, weights):
         examples, start, own_weights = chunk
-        losses = wide(self.loss_fn(self.unflatten(point), examples))
+        losses = wide(self.loss_fn(point, examples))
         weights = weights * own_weights
         return jnp.sum(weights * (losses - start), where=weights > 0)
 
@@ -175,27 +185,3 @@ def check_finite_nearby(values: Any, name: str) -> None:
         raise ValueError(
             f"the loss is not finite everywhere within reach of {name}: take a smaller {name}"
         )
-
-
-def check_positive(value: Any, name: str) -> None:
-    if is_concrete(value):
-        found = np.asarray(value)
-        if found.size == 0 or not (np.isfinite(found).all() and (found > 0).all()):
-            raise ValueError(f"{name} must be a positive number, got {value}")
-
-
-def check_choice(value: Any, name: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {known}, got {value!r}")
-
-
-def check_count(value: int, name: str, least: int = 1) -> None:
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-def check_key(key: Any) -> None:
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise TypeError("key must be a typed key: use jax.random.key, not jax.random.PRNGKey")
-    if key.shape:
-        raise ValueError(f"key must be a single key, got {key.shape}")

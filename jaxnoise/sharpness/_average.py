@@ -10,18 +10,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from .._checks import check_choice, check_count, check_key, check_positive
 from .._results import Result
-from ._around import (
-    Around,
-    check_choice,
-    check_count,
-    check_finite_nearby,
-    check_key,
-    check_positive,
-    full_precision,
-    map_jobs,
-    side_by_side,
-)
+from ._around import Around, check_finite_nearby, full_precision, map_jobs, side_by_side
 from ._ellipsoid import uniform_in_ball
 from ._worst_case import Scaling, scales
 

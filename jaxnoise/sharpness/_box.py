@@ -12,19 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 
+from .._checks import check_choice, check_count, check_key, check_positive
 from .._results import Result
 from .._tree import is_concrete
-from ._around import (
-    Around,
-    check_choice,
-    check_count,
-    check_finite_nearby,
-    check_key,
-    check_positive,
-    full_precision,
-    map_jobs,
-    side_by_side,
-)
+from ._around import Around, check_finite_nearby, full_precision, map_jobs, side_by_side
 from ._box_solvers import maximize_lbfgsb, maximize_spectral
 
 _STARTS = 4  # of the solver on the device

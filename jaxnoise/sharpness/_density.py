@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
+from .._checks import check_count, check_key, check_positive
 from .._results import Result
-from ._around import Around, check_count, check_key, check_positive, full_precision
+from ._around import Around, full_precision
 from ._eigenvalues import check_products
 from ._lanczos import lanczos_step, ritz_values, start_lanczos
 

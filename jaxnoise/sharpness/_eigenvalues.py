@@ -11,16 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import check_choice, check_count, check_key, check_positive
 from .._results import Result
 from .._tree import is_concrete
-from ._around import (
-    Around,
-    check_choice,
-    check_count,
-    check_key,
-    check_positive,
-    full_precision,
-)
+from ._around import Around, full_precision
 from ._lanczos import lanczos_step, ritz_values, start_lanczos
 
 # What the eigenvalues are sorted by: so much of λ and so much of |λ|.

@@ -10,15 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._checks import check_count, check_key
 from .._results import Result
-from ._around import (
-    Around,
-    check_count,
-    check_key,
-    full_precision,
-    map_jobs,
-    side_by_side,
-)
+from ._around import Around, full_precision, map_jobs, side_by_side
 from ._average import standard_error
 from ._eigenvalues import check_products
 

@@ -11,20 +11,11 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from .._checks import check_choice, check_count, check_key, check_positive
 from .._results import Result
 from .._streaming import check_chunk_size
 from .._tree import num_examples
-from ._around import (
-    Around,
-    check_choice,
-    check_count,
-    check_finite_nearby,
-    check_key,
-    check_positive,
-    full_precision,
-    map_jobs,
-    side_by_side,
-)
+from ._around import Around, check_finite_nearby, full_precision, map_jobs, side_by_side
 from ._ascent import ascend
 from ._ellipsoid import uniform_in_ball
 

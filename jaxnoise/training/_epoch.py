@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .._streaming import named
+from .._streaming import default_chunk_size, named
 from .._tree import all_finite, num_examples
 from ._evaluate import mean_per_example
 from ._players import Player
@@ -61,15 +61,15 @@ def run_epoch(
     return over_replicas(epoch, mode)(state, key, hyperparams)
 
 
-@functools.partial(jax.jit, static_argnames=("chunk_size", "mode"))
+@functools.partial(jax.jit, static_argnames="mode")
 def run_evaluation(
-    evaluate: Any, state: TrainState, data: Any, *, chunk_size: int, mode: ReplicaMode
+    evaluate: Any, state: TrainState, data: Any, *, mode: ReplicaMode
 ) -> dict[str, jax.Array]:
     """Name → mean metric over the data at the present parameters."""
 
     def one(state):
         metrics_of = functools.partial(evaluate, state.params, state.model_state)
-        return mean_per_example(metrics_of, data, chunk_size, "evaluate")
+        return mean_per_example(metrics_of, data, default_chunk_size(data), "evaluate")
 
     return over_replicas(one, mode)(state)
 
@@ -85,13 +85,28 @@ def over_replicas(function: Callable, mode: ReplicaMode) -> Callable:
 def _epoch(
     train_loss, augment, data, players: Sequence[Player], batch_size, state, key, hyperparams
 ):
-    n = num_examples(data)
+    step = step_of(train_loss, augment, players, hyperparams)
+
+    def gathered(state, inputs):
+        indices, key = inputs
+        return step(state, jax.tree.map(lambda x: x[indices], data), key)
+
+    steps = steps_of_epoch(key, num_examples(data), batch_size)
+    state, means = jax.lax.scan(gathered, state, steps)
+    return state, {name: jnp.mean(values) for name, values in means.items()}
+
+
+def steps_of_epoch(key: jax.Array, n: int, batch_size: int) -> tuple[jax.Array, jax.Array]:
+    """Numbers of the examples of each step, (steps, batch_size), and the steps' keys, (steps,)."""
     num_steps = -(-n // batch_size)
     order_key, step_key = jax.random.split(key)
     order = jax.random.permutation(order_key, n)
     order = jnp.concatenate([order, order[: num_steps * batch_size - n]])
-    batches = order.reshape(num_steps, batch_size)
-    keys = jax.random.split(step_key, num_steps)
+    return order.reshape(num_steps, batch_size), jax.random.split(step_key, num_steps)
+
+
+def step_of(train_loss, augment, players: Sequence[Player], hyperparams) -> Callable:
+    """(state, batch, key) → (state, name → mean metric), one step of the epoch."""
     turns = [
         functools.partial(
             _turn,
@@ -102,10 +117,8 @@ def _epoch(
         for player in players
     ]
 
-    def step(state: TrainState, inputs):
-        indices, key = inputs
+    def step(state: TrainState, batch, key):
         augment_key, loss_key = jax.random.split(key)
-        batch = jax.tree.map(lambda x: x[indices], data)
         if augment is not None:
             batch = augment(augment_key, batch)
         new, means = state, {}
@@ -116,8 +129,7 @@ def _epoch(
         kept = jax.tree.map(functools.partial(_select, new.finite), new, state)
         return kept._replace(finite=new.finite), means
 
-    state, means = jax.lax.scan(step, state, (batches, keys))
-    return state, {name: jnp.mean(values) for name, values in means.items()}
+    return step
 
 
 def _turn(player: Player, loss, optimizer, state: TrainState, batch, key):

@@ -53,15 +53,16 @@ def mean_per_example(
     metrics_of: Callable, data: Any, chunk_size: int, source: str
 ) -> dict[str, jax.Array]:
     """`mean_metrics` of what must be one number per example; `source` is named where it isn't."""
+    return mean_metrics(functools.partial(per_example, metrics_of, source), data, chunk_size)
 
-    def checked(batch):
-        metrics, expected = named(metrics_of(batch)), (num_examples(batch),)
-        for name, values in metrics.items():
-            if jnp.shape(values) != expected:
-                raise ValueError(
-                    f"{source} must give one {name} per example, shape {expected} here, "
-                    f"got {jnp.shape(values)}: leave out the mean over examples"
-                )
-        return metrics
 
-    return mean_metrics(checked, data, chunk_size)
+def per_example(metrics_of: Callable, source: str, batch: Any) -> dict[str, jax.Array]:
+    """The metrics of a batch by name, (B,) each."""
+    metrics, expected = named(metrics_of(batch)), (num_examples(batch),)
+    for name, values in metrics.items():
+        if jnp.shape(values) != expected:
+            raise ValueError(
+                f"{source} must give one {name} per example, shape {expected} here, "
+                f"got {jnp.shape(values)}: leave out the mean over examples"
+            )
+    return metrics

@@ -10,20 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from .._progress import Progress
-from .._streaming import default_chunk_size
-from .._tree import as_partial, num_examples
+from .._tree import as_partial
+from ..data import Stream
 from ..schedules import NoiseStage
 from ._checkpoint import Checkpoints, settings_of
-from ._epoch import run_epoch, run_evaluation
 from ._hyperparams import hyperparams_of
 from ._players import by_player, loss_of, method_of, players_of
 from ._record import non_finite, note_of, record_of, result_of
 from ._replicas import description_of, faster_mode, is_worth_timing
+from ._source import batch_like, length_of, on_device, programs_for
 from ._start import check_loss, fold_in_epoch, own, start
 from ._state import FitResult
 
@@ -43,6 +42,7 @@ def fit(
     evaluate: Callable | None = None,
     augment: Callable | None = None,
     hyperparams: Mapping[str, Any] | None = None,
+    opt_state: Any = None,
     replicas: int | None = None,
     replica_mode: Literal["auto", "map", "vmap"] = "auto",
     stacked: bool = False,
@@ -53,6 +53,7 @@ def fit(
     """Trains by stages of constant learning rate and batch size, each epoch one compiled program.
 
     The data stays on the device; permutation, gathering and augmentation happen inside the program.
+    Data that don't fit there are read in the course of an epoch, whose blocks are one program.
     Optimizer and model state go on unchanged from stage to stage, and there is one compilation per
     batch size. The last batch of an epoch is filled up from the start of its permutation, so an
     epoch has ⌈n/b⌉ steps of b examples each. A batch's loss is the mean over its examples.
@@ -76,26 +77,35 @@ def fit(
         as `lambda lr: jn.transforms.trsgd(lr)`. The same function object with the same stages
         compiles nothing anew, so what the function refers to must stay as it is. In a game a dict
         of them, and the result's `opt_state` is one.
-      data: batch of all n training examples; uint8 images take the least memory.
+      data: batch of all n training examples; uint8 images take the least memory. Or a
+        `jn.data.Stream`, of which the host reads and transfers a block of steps while the device
+        works on the block before; the steps are those that the same examples in memory would make.
+        Each replica has an order, and hence a reading, of its own.
       stages: a `NoiseStage` or several. A ready transformation ignores their learning rates.
-      test_data: batch of examples to evaluate on after every epoch.
+      test_data: batch of examples, or stream of them, to evaluate on after every epoch.
       evaluate: (params, model_state, batch) → losses (B,) or a dict of metrics, in inference mode;
         not needed where `train_loss` comes from `split_train`.
       augment: (key, batch) → batch, applied to every training batch.
       hyperparams: name → value, passed by name to `optimizer`, then a function of the schedule and
-        of them; with replicas (n,) values, one for each, so that weights, periods and learning
-        rates train side by side. The values are arguments of the compiled program: others compile
-        nothing anew. In a game a dict of such dicts by player, where a player may be left out.
+        of them; with replicas (n, …), a number or an array for each, so that weights, periods and
+        learning rates, or whole tables of them, train side by side. The values are arguments of the
+        compiled program: others compile nothing anew. In a game a dict of such dicts by player,
+        where a player may be left out.
+      opt_state: the optimizer's state to go on from, as in the result of a previous call; None
+        makes a new one. Momentum and step counts go on, whatever the batch size and learning rate.
+        A function as optimizer, whose schedule is that of these stages, then takes one stage only.
+        The order of the examples repeats unless the key is another.
       replicas: number n of runs to train at once, which differ in their keys, `key` where it is
         (n,) of them, else `jax.random.split(key, n)`; all leaves of the result then have a leading
         (n,). Random keys in the optimizer's state become one for each replica, too.
       replica_mode: "map" trains replicas one after another in one program, bit for bit as separate
         runs; "vmap" side by side, equal up to rounding. "auto" times both over the first 8 steps
-        and takes the faster where the replicas make at least 100,000 steps together; else "map" on
-        CPU and wherever the loss contains convolutions, "vmap" elsewhere. What it took is in the
-        result's `replica_mode`; a run that is resumed goes on in the mode of its checkpoint.
-      stacked: whether `params` and `model_state` already have the replicas' leading axis; otherwise
-        all replicas start from the same ones.
+        and takes the faster where the replicas make at least 100,000 steps together, on data in
+        memory; else "map" on CPU and wherever the loss contains convolutions, "vmap" elsewhere.
+        What it took is in the result's `replica_mode`; a run that is resumed goes on in the mode of
+        its checkpoint.
+      stacked: whether `params`, `model_state` and `opt_state` already have the replicas' leading
+        axis; otherwise all replicas start from the same ones.
       checkpoint_dir: folder of checkpoints, one written after each epoch; where it holds some of
         the same run, training goes on from the newest.
       on_epoch: called as on_epoch(epoch, params, model_state, record) on the host after every
@@ -140,11 +150,16 @@ def fit(
       (True, ['cat loss', 'mouse loss'])
     """
     stages = [stages] if isinstance(stages, NoiseStage) else list(stages)
-    n = num_examples(data)
+    n = length_of(data)
     players = players_of(train_loss, params, optimizer, stages, n)
     for stage in stages:
         if stage.batch_size > n:
             raise ValueError(f"batch_size {stage.batch_size} exceeds the {n} examples of data")
+    if opt_state is not None and len(stages) > 1 and any(player.schedule for player in players):
+        raise ValueError(
+            "opt_state has counted steps, past the schedule of several stages: give one stage at a "
+            "time, or a ready transformation as optimizer"
+        )
     if replicas is None and (stacked or replica_mode != "auto"):
         raise ValueError("stacked and replica_mode speak of replicas: give their number")
     if replicas is not None and replicas < 1:
@@ -157,12 +172,15 @@ def fit(
     if test_data is not None and evaluate is None:
         raise ValueError("test_data needs evaluate, (params, model_state, batch) → losses")
     if test_data is not None:
-        num_examples(test_data, "test_data")
+        length_of(test_data, "test_data")
 
-    data, test_data = jax.tree.map(jnp.asarray, (data, test_data))
+    data, test_data = on_device(data), on_device(test_data)
     values = hyperparams_of(players, hyperparams, replicas)
-    state, keys = start(key, players, params, model_state, values, replicas, stacked)
-    mode = check_loss(players, loss, augment, state, keys, data, stages[0].batch_size, replicas)
+    state, keys = start(key, players, params, model_state, opt_state, values, replicas, stacked)
+    batch = batch_like(data, stages[0].batch_size)
+    mode = check_loss(players, loss, augment, state, keys, batch, replicas)
+    run_epoch, _ = programs_for(data)
+    _, run_evaluation = programs_for(test_data)
     epoch_program = functools.partial(run_epoch, loss, augment, players=players)
     plan = [stage for stage in stages for _ in range(stage.epochs)]
     records: list[dict[str, Any]] = []
@@ -173,7 +191,7 @@ def fit(
             mode = replica_mode
         elif replicas is not None and kept is not None:
             mode = kept
-        elif replicas is not None and is_worth_timing(plan, n, replicas):
+        elif not isinstance(data, Stream) and is_worth_timing(plan, n, replicas or 1):
             mode = faster_mode(epoch_program, state, data, keys, values, plan[0].batch_size)
         if checkpoints is not None:
             settings = settings_of(key, players, values, mode, n, stages)
@@ -190,9 +208,7 @@ def fit(
                     raise non_finite(state, records, mode)
                 test = {}
                 if test_data is not None and evaluate is not None:
-                    size = default_chunk_size(test_data)
-                    program = as_partial(evaluate)
-                    test = run_evaluation(program, state, test_data, chunk_size=size, mode=mode)
+                    test = run_evaluation(as_partial(evaluate), state, test_data, mode=mode)
                 records.append(record_of(state, stage, train, test, started))
                 if on_epoch is not None:
                     reached, left = own((state.params, state.model_state))

@@ -17,7 +17,7 @@ def hyperparams_of(players: Sequence[Player], hyperparams: Any, replicas: int | 
 
     Raises:
       TypeError: if an optimizer cannot take them.
-      ValueError: if there isn't one value, or one for each replica, or a player is unknown.
+      ValueError: if there isn't a value for each replica, or a player is unknown.
     """
     given = {} if hyperparams is None else hyperparams
     if not isinstance(given, Mapping):
@@ -48,11 +48,12 @@ def _values(player: Player, values: Mapping[str, Any], replicas: int | None) -> 
     except TypeError as error:
         raise TypeError(f"{source} don't suit {optimizer}(schedule, …): {error}") from error
     arrays = {name: _strong(value) for name, value in values.items()}
-    expected = () if replicas is None else (replicas,)
     for name, value in arrays.items():
-        if value.shape != expected:
-            of = "one number" if replicas is None else f"one for each of {replicas} replicas"
-            raise ValueError(f"{source} must give {of}, shape {expected}: {name} has {value.shape}")
+        if replicas is not None and value.shape[:1] != (replicas,):
+            raise ValueError(
+                f"{source} must give one value for each of {replicas} replicas, shape "
+                f"({replicas}, …): {name} has {value.shape}"
+            )
     for index in range(replicas or 0):  # here the values can be looked at by whoever takes them
         player.transformation({name: value[index] for name, value in arrays.items()})
     return arrays

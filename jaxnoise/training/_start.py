@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from .._streaming import has_convolutions, named
-from .._tree import num_examples
+from .._tree import leaves_with_path, num_examples, path_name
 from ._epoch import ReplicaMode
 from ._players import Player, by_player
 from ._state import TrainState
 
 
 def start(
-    key, players: Sequence[Player], params, model_state, hyperparams, replicas, stacked
+    key, players: Sequence[Player], params, model_state, opt_state, hyperparams, replicas, stacked
 ) -> tuple[TrainState, jax.Array]:
     """The carry before the first step, of arrays that are its own, and the key of each run."""
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
@@ -37,15 +37,17 @@ def start(
 
     step, finite = jnp.zeros((), jnp.int32), jnp.ones((), bool)
     if replicas is None:
-        opt_state = own(init(params, hyperparams))
+        opt_state = _going_on(opt_state, own(init(params, hyperparams)))
         return TrainState(params, model_state, opt_state, step, finite), key
     repeat = functools.partial(jax.tree.map, lambda x: jnp.stack([x] * replicas))
     if not stacked:
-        params, model_state = repeat((params, model_state))
+        params, model_state, opt_state = repeat((params, model_state, opt_state))
     elif num_examples((params, model_state), "params and model_state") != replicas:
         raise ValueError(f"stacked params need a leading axis of {replicas} replicas")
-    opt_state = own(jax.vmap(init)(params, hyperparams))
-    opt_state = jax.tree.map(functools.partial(_own_keys, replicas), opt_state)
+    fold_keys = opt_state is None or not stacked
+    opt_state = _going_on(opt_state, own(jax.vmap(init)(params, hyperparams)))
+    if fold_keys:
+        opt_state = jax.tree.map(functools.partial(_own_keys, replicas), opt_state)
     state = TrainState(params, model_state, opt_state, *repeat((step, finite)))
     return state, key if key.shape else jax.random.split(key, replicas)
 
@@ -54,6 +56,27 @@ def _own_keys(replicas: int, leaf: jax.Array) -> jax.Array:
     """Gives each replica a random key of its own where the optimizer has one."""
     is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return jax.vmap(jax.random.fold_in)(leaf, jnp.arange(replicas)) if is_key else leaf
+
+
+def _going_on(given: Any, new: Any) -> Any:
+    """The state of the optimizer that was given, in arrays of its own; the new one where none was.
+
+    Raises:
+      ValueError: if it isn't such a state as the new one.
+    """
+    if given is None:
+        return new
+    source = "give that of a run with the same optimizer and params, or of the optimizer's init"
+    if jax.tree.structure(given) != jax.tree.structure(new):
+        raise ValueError(f"opt_state is of another structure than the optimizer's: {source}")
+    given = own(given)
+    for (path, old), leaf in zip(leaves_with_path(given), jax.tree.leaves(new), strict=True):
+        if (old.shape, old.dtype) != (leaf.shape, leaf.dtype):
+            raise ValueError(
+                f"opt_state: {path_name(path)} is {old.dtype} {old.shape}, the optimizer's is "
+                f"{leaf.dtype} {leaf.shape}: {source}"
+            )
+    return given
 
 
 def own(tree: Any) -> Any:
@@ -72,10 +95,9 @@ def fold_in_epoch(keys: jax.Array, epoch: int) -> jax.Array:
 
 
 def check_loss(
-    players: Sequence[Player], train_loss, augment, state, keys, data, batch_size, replicas
+    players: Sequence[Player], train_loss, augment, state, keys, batch, replicas
 ) -> ReplicaMode:
-    """Looks at the shapes that one batch gives; returns how replicas are best run."""
-    batch = jax.tree.map(lambda x: x[:batch_size], data)
+    """Looks at the shapes that such a batch gives; returns how replicas are best run."""
     params, model_state = state.params, state.model_state
     if replicas is not None:
         params, model_state, keys = jax.tree.map(lambda x: x[0], (params, model_state, keys))
@@ -91,7 +113,7 @@ def check_loss(
     for player in players:
         name = player.label("train_loss")
         metrics, new_state = jax.eval_shape(one_batch, player.own(train_loss), *args)
-        _check_metrics(name, metrics, batch_size)
+        _check_metrics(name, metrics, num_examples(batch))
         if _kind(new_state) != _kind(model_state):
             raise ValueError(
                 f"{name} must return a model_state of the same structure as it was given"

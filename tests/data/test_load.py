@@ -331,3 +331,68 @@ def test_importing_brings_in_no_readers():
 def test_public_names():
     assert jd.read_npz is read_npz
     assert {"load", "Dataset", "DatasetInfo", "read_idx", "read_libsvm"} <= set(dir(jd))
+
+
+# --- volumes -----------------------------------------------------------------------------------
+
+
+def test_volumes_of_different_sizes(tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = {"a_t2": (3, 5, 4), "a_t10": (2, 6, 4)}
+    volumes = {
+        f"{field}_{name}": rng.integers(1, 99, shape).astype(dtype)
+        for field, dtype in (("image", np.uint16), ("label", np.uint8))
+        for name, shape in shapes.items()
+    }
+    folder = tmp_path / "embryos"
+    folder.mkdir()
+    np.savez(folder / "embryos_train_small.npz", **volumes)
+    np.savez(folder / "embryos_test.npz", image_b=volumes["image_a_t2"])
+    embryos = load("embryos", data_dir=tmp_path)
+    assert embryos.train["image"].shape == (2, 3, 6, 4, 1)
+    assert embryos.train["label"].shape == (2, 3, 6, 4)
+    assert embryos.train["image"].dtype == np.uint16
+    np.testing.assert_array_equal(embryos.train["shape"], [shapes["a_t10"], shapes["a_t2"]])
+    for i, (name, shape) in enumerate(sorted(shapes.items())):
+        inside = tuple(slice(length) for length in shape)
+        np.testing.assert_array_equal(embryos.train["label"][i][inside], volumes[f"label_{name}"])
+        assert embryos.train["label"][i].sum() == volumes[f"label_{name}"].sum()
+    assert embryos.test["image"].shape == (1, 3, 5, 4, 1)
+    assert load("embryos", "test", data_dir=tmp_path).train is None
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"image_b": (2, 2, 2), "label_c": (2, 2, 2)}, "found 1 image, 1 label"),
+        ({"image_b": (2, 2, 2), "label_b": (2, 2, 3)}, "arrays of b differ in shape"),
+        ({"image_b": (3,)}, r"found image_b of shape \(3,\)"),
+        ({"image": (2, 2, 2)}, "found image of shape"),
+    ],
+)
+def test_volumes_that_do_not_fit(tmp_path, shapes, message):
+    (tmp_path / "embryos").mkdir()
+    file = tmp_path / "embryos" / "embryos_train.npz"
+    np.savez(file, **{key: np.zeros(shape) for key, shape in shapes.items()})
+    with pytest.raises(ValueError, match=message):
+        load("embryos", data_dir=tmp_path)
+    file.with_name("embryos_train_too.npz").write_bytes(file.read_bytes())
+    with pytest.raises(ValueError, match="several files of its train part"):
+        load("embryos", data_dir=tmp_path)
+
+
+def test_folders_of_slices(tmp_path):
+    from PIL import Image
+
+    for name, value in (("labels", 0), ("microscopy", 50)):
+        (tmp_path / "kidney" / name).mkdir(parents=True)
+        for index in (1, 2, 10):
+            slice_of = Image.fromarray(np.full((4, 5), value + index, np.uint8))
+            slice_of.save(tmp_path / "kidney" / name / f"z{index}.png")
+    kidney = load("kidney", data_dir=tmp_path)
+    assert kidney.train["labels"][:, 0, 0].tolist() == [1, 2, 10]
+    assert kidney.train["microscopy"].shape == (3, 4, 5)
+    assert kidney.test is None
+    (tmp_path / "kidney" / "labels" / "z2.png").unlink()
+    with pytest.raises(ValueError, match="the same leading example axis"):
+        load("kidney", data_dir=tmp_path)

@@ -1,19 +1,9 @@
 """The real sets, where JAXNOISE_DATA_DIR names a folder that holds them."""
 
-import os
-
 import numpy as np
 import pytest
 
 from jaxnoise.data import load
-
-
-@pytest.fixture(scope="module")
-def real_data_dir():
-    folder = os.environ.get("JAXNOISE_DATA_DIR")
-    if not folder:
-        pytest.skip("JAXNOISE_DATA_DIR is not set")
-    return folder
 
 
 def _load(name, folder):
@@ -60,3 +50,30 @@ def test_cifar10_jpeg(real_data_dir):
     # CIFAR-10's channel means, 125.3, 123.0, 113.9, survive the compression.
     means = cifar.train["image"].mean(axis=(0, 1, 2))
     np.testing.assert_allclose(means, [125.3, 123.0, 113.9], atol=1)
+
+
+def test_bbbc050(real_data_dir):
+    embryos = _load("bbbc050", real_data_dir)
+    assert embryos.train["image"].shape == (33, 51, 139, 140, 1)
+    assert embryos.train["label"].shape == embryos.train["image"].shape[:4]
+    assert embryos.test["image"].shape == (12, 51, 120, 118, 1)
+    assert embryos.train["image"].dtype == np.uint16
+    np.testing.assert_array_equal(embryos.test["shape"][3], [51, 116, 113])
+    depth, height, width = embryos.test["shape"][3]
+    outside = embryos.test["image"][3].copy()
+    outside[:depth, :height, :width] = 0
+    assert not outside.any()
+    assert embryos.test["label"][3].any()
+    assert "padded with zeros" in embryos.info.description
+
+
+def test_kidney_wsm(real_data_dir):
+    kidney = _load("kidney_wsm", real_data_dir)
+    assert kidney.test is None
+    assert kidney.train["labels"].shape == kidney.train["microscopy"].shape == (128, 128, 128)
+    assert np.unique(kidney.train["labels"]).tolist() == [0, 255]
+    for volume in kidney.train.values():  # in order neighbouring slices are alike
+        slices = volume.reshape(128, -1).astype(float)
+        for distance, bounds in ((1, (0.7, 1.0)), (20, (-0.1, 0.4))):
+            pairs = [np.corrcoef(slices[i], slices[i + distance])[0, 1] for i in range(0, 100, 20)]
+            assert bounds[0] < np.mean(pairs) < bounds[1]

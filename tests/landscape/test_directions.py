@@ -271,3 +271,8 @@ def test_direction_of_another_shape():
         ValueError, match=r"direction a differs in shape.*\(2, 2\) against \(2, 3\)"
     ):
         normalize_direction({"a": np.ones((2, 2))}, {"a": np.ones((2, 3))})
+
+
+def test_old_keys_are_refused():
+    with pytest.raises(TypeError, match="typed key"):
+        jn.landscape.random_directions(jax.random.PRNGKey(0), {"kernel": jnp.ones((3, 2))})

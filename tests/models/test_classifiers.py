@@ -133,7 +133,7 @@ def test_same_seed_same_model_other_seed_other_model():
         (ResNet18, {"stem": "imagenet", "norm": "group"}),
         (ResNet101, {"norm": "none"}),
         (WideResNet, {"depth": 10, "norm": "group"}),
-        (DenseNet121, {}),
+        pytest.param(DenseNet121, {}, marks=pytest.mark.slow),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -89,6 +89,7 @@ def moved(before, after):
     return {path: np.abs(after[path] - old).max() > 1e-6 for path, old in before.items()}
 
 
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(("network", "options", "shape"), CASES, ids=name)
 def test_one_epoch_moves_parameters_and_state(network, options, shape, scrambled):
     model = scrambled(lambda: network(rngs=nnx.Rngs(0), **options))

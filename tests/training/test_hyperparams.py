@@ -12,6 +12,7 @@ import jaxnoise as jn
 from jaxnoise.schedules import NoiseStage
 from jaxnoise.training._epoch import run_epoch
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(6)
 STAGES = [NoiseStage(2, 0.1, 2)]
 SWEEP = {"factor": [1.0, 0.3, 0.5], "weight": [0.1, 0.0, 1.0], "period": [3, 1, 4]}
@@ -145,6 +146,23 @@ def test_initial_state_may_depend_on_the_values(run, regression):
     np.testing.assert_array_equal(state["kept"]["w"], [w, 5 * w])
 
 
+def test_tables_of_values(run):
+    """Each replica has the learning rates of its own row, here one for each epoch of 4 steps."""
+
+    def tx(schedule, rates):
+        return optax.sgd(lambda count: rates[count // 4])
+
+    def alone(rates):
+        stages = [NoiseStage(1, rate, 2) for rate in rates]
+        return run(keys()[1], tx=optax.sgd, stages=stages)
+
+    rates = np.array([[0.1, 0.2], [0.3, 0.1], [0.1, 0.1]], np.float32)
+    swept = run(tx=tx, replicas=3, replica_mode="map", hyperparams={"rates": rates})
+    assert_equal(row(swept.params, 1), alone(rates[1].tolist()).params)
+    one = run(keys()[1], tx=tx, hyperparams={"rates": rates[1]})
+    assert_equal(row(swept.params, 1), one.params)
+
+
 def test_checkpoints_of_other_values_are_refused(run, tmp_path):
     run(hyperparams=VALUES[0], checkpoint_dir=tmp_path)
     other = VALUES[0] | {"weight": 0.2}
@@ -176,11 +194,10 @@ def test_players_have_their_own(fit, regression):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"hyperparams": SWEEP}, ValueError, r"give one number, shape \(\): factor has \(3,\)"),
         (
             {"hyperparams": SWEEP, "replicas": 2},
             ValueError,
-            r"one for each of 2 replicas, shape \(2,\): factor has \(3,\)",
+            r"one value for each of 2 replicas, shape \(2, …\): factor has \(3,\)",
         ),
         ({"hyperparams": VALUES[0], "replicas": 3}, ValueError, r"factor has \(\)"),
         (

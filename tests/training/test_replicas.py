@@ -149,7 +149,7 @@ def test_replicas_go_side_by_side_on_accelerators_unless_there_are_convolutions(
 
     modes, layout = [], ("NHWC", "HWIO", "NHWC")
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    monkeypatch.setattr(jn.training._fit, "run_epoch", run_epoch)
+    monkeypatch.setattr(jn.training._source, "run_epoch", run_epoch)
     stage = jn.schedules.NoiseStage(1, 0.1, 2)
     with pytest.raises(Stop):
         fit(KEY, train_loss, jnp.ones(()), (), TX, np.ones((4, 5, 5, 1)), stage, replicas=2)
