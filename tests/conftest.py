@@ -1,9 +1,13 @@
 """Settings for all tests: pictures are drawn in memory, closed after each test."""
 
 import gc
+import importlib
+import json
 import math
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -67,9 +71,65 @@ def drawn_network():
     return draw
 
 
+@pytest.fixture(scope="session")
+def real_data_dir():
+    """The folder of the real sets, where JAXNOISE_DATA_DIR names one."""
+    folder = os.environ.get("JAXNOISE_DATA_DIR")
+    if not folder:
+        pytest.skip("JAXNOISE_DATA_DIR is not set")
+    return folder
+
+
 @pytest.fixture
 def quick_compilation():
     """A program that runs once on a few pixels isn't worth optimising."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+class Experiment:
+    """The command line of an experiment.
+
+    Args:
+      name: of its package in `experiments`.
+      monkeypatch: pytest's.
+    """
+
+    def __init__(self, name, monkeypatch):
+        self._module = importlib.import_module(f"experiments.{name}")
+        self._main = importlib.import_module("experiments._common").main
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, *options):
+        """Runs it in this process."""
+        self._monkeypatch.setattr(sys, "argv", [self._module.__name__, *map(str, options)])
+        self._main(self._module.run, self._module.Config)
+
+    def failure(self, *options):
+        """The one line that wrong options end with."""
+        with pytest.raises(SystemExit) as stopped:
+            self(*options)
+        message = stopped.value.code
+        assert isinstance(message, str)
+        assert message.startswith("error: ")
+        assert "\n" not in message
+        return message
+
+    def as_a_command(self, *options):
+        """What it prints as a process of its own."""
+        command = [sys.executable, "-m", self._module.__name__, *map(str, options)]
+        root = Path(__file__).parents[1]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @staticmethod
+    def results(folder):
+        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def experiment(request, monkeypatch):
+    """The experiment that the file of tests is named after."""
+    return Experiment(request.path.stem.removeprefix("test_"), monkeypatch)

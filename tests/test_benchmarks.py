@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-import time
+import types
 
 import numpy as np
 import pytest
@@ -12,30 +12,28 @@ import jaxnoise as jn
 from experiments.benchmarks._harness import Race, compare, run, table
 
 
-def sleeping(milliseconds, calls):
-    def contestant():
-        calls.append(milliseconds)
-        time.sleep(milliseconds / 1e3)
-
-    return contestant
+def lasting(milliseconds, calls):
+    """Takes as long by a clock that stands still otherwise."""
+    return lambda: calls.append(milliseconds)
 
 
 @pytest.fixture
 def race(monkeypatch):
-    monkeypatch.setattr("experiments.benchmarks._harness._PAUSE", 0.0)
     calls = []
-    contestants = {"ours": sleeping(20, calls), "peer": sleeping(10, calls)}
+    clock = types.SimpleNamespace(perf_counter=lambda: sum(calls) / 1e3, sleep=lambda seconds: None)
+    monkeypatch.setattr("experiments.benchmarks._harness.time", clock)
+    contestants = {"ours": lasting(20, calls), "peer": lasting(10, calls)}
     return Race("sleep", contestants, {"ours": 4, "peer": 1}, "peer", 1.3), calls
 
 
 def test_times_are_per_unit_of_work_and_ratios_to_the_peer(race):
     result = run(race[0], 3)
     ours, peer = (result["contestants"][name] for name in ("ours", "peer"))
-    assert 5 <= ours["milliseconds"] < peer["milliseconds"]
+    assert ours["milliseconds"] == pytest.approx(5)
+    assert peer["milliseconds"] == pytest.approx(10)
     assert peer["ratio"] == 1
     assert len(ours["times"]) == 3
-    low, high = ours["ratio_quartiles"]
-    assert 0.1 < low <= ours["ratio"] <= high < 1
+    assert [*ours["ratio_quartiles"], ours["ratio"]] == pytest.approx([0.5] * 3)
     assert result["target"] == 1.3
 
 
@@ -259,3 +257,65 @@ def test_small_batch_contestants_run(monkeypatch):
             contestant()
     with pytest.raises(ValueError, match="no case has 'nothing' in its name: choose from update"):
         list(small_batch.races(small_batch.Config(only="nothing")))
+
+
+@pytest.fixture
+def graduated_descent():
+    pytest.importorskip("torch")
+    from experiments.benchmarks import graduated_descent as module
+
+    return module
+
+
+@pytest.mark.slow
+def test_graduated_descent_benchmark(graduated_descent, tmp_path):
+    graduated_descent.benchmark(graduated_descent.Config(quick=True, dimensions=(2,), out=tmp_path))
+    (path,) = tmp_path.glob("graduated_descent-*.json")
+    (result,) = json.loads(path.read_text())["results"]
+    names = {
+        graduated_descent.OURS,
+        graduated_descent.LOOP,
+        graduated_descent.NUMPY,
+        graduated_descent.TORCH,
+    }
+    assert set(result["contestants"]) == names
+
+
+@pytest.mark.slow
+def test_contestants_of_graduated_descent_must_agree(graduated_descent):
+    ends = {graduated_descent.OURS: np.full((9, 2), 0.5), "other": np.zeros((9, 2))}
+    with pytest.raises(ValueError, match=r"other reaches 0 on average where jaxnoise reaches 40.5"):
+        graduated_descent.check(2, ends)
+
+
+@pytest.fixture
+def sliding_window():
+    torch = pytest.importorskip("torch")
+    from experiments.benchmarks import sliding_window
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several wait long for each other on a busy machine
+    yield sliding_window
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+def test_sliding_windows_agree_and_a_lacking_peer_is_named(sliding_window, monkeypatch):
+    def lacking(*args):
+        raise ImportError("no module of this name")
+
+    monkeypatch.setattr(sliding_window, "monai_inferer", lacking)
+    config = sliding_window.Config(size=40, width=2)
+    race, growth = sliding_window.races(config)
+    assert race.absent == {"MONAI": "no module of this name"}
+    assert race.peer == "PyTorch loop"
+    assert race.work == dict.fromkeys(race.contestants, 8)
+    for contestant in race.contestants.values():
+        contestant()
+    assert growth.work == {"64×40²": 8, "128×40²": 16, "256×40²": 32}
+    with pytest.raises(ValueError, match="no case has 'nothing' in its name: choose from race"):
+        list(sliding_window.races(sliding_window.Config(only="nothing")))
+    apply, twin = sliding_window.networks(2)
+    twin.readout.bias.data += 1
+    with pytest.raises(ValueError, match="jaxnoise and the loop disagree by"):
+        sliding_window.check(apply, twin, sliding_window.some_volume((32, 32, 32)), {})

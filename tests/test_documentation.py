@@ -6,6 +6,7 @@ import pkgutil
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 import jaxnoise
@@ -15,7 +16,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 SUBPACKAGES = [
     "data", "gradients", "landscape", "losses", "metrics", "models", "plotting", "schedules",
-    "sharpness", "training", "transforms",
+    "sharpness", "smoothing", "theory", "training", "transforms", "volumes",
 ]  # fmt: skip
 
 
@@ -35,6 +36,18 @@ def test_public_functions_have_examples(name):
             assert ">>> " in (value.__doc__ or ""), f"{name}.{public} has no example"
 
 
+@pytest.fixture
+def few_digits(monkeypatch):
+    """A tenth of the digits, as it's the programs that are looked at, not what they learn."""
+    load = jaxnoise.data.load
+
+    def load_few(*args, **options):
+        return jax.tree.map(lambda x: x[:160], load(*args, **options))
+
+    monkeypatch.setattr(jaxnoise.data, "load", load_few)
+
+
+@pytest.mark.usefixtures("quick_compilation", "few_digits")
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_readme_blocks(number, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

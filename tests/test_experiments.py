@@ -53,6 +53,7 @@ def idx_folder(tmp_path):
     return folder
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_tour_writes_its_report(monkeypatch, tmp_path, capsys, idx_folder):
     out = tmp_path / "out"
     run_in_process(
@@ -102,6 +103,7 @@ def test_truncated_file_is_one_line(monkeypatch, tmp_path, capsys, idx_folder, k
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_diverging_run_is_one_line(monkeypatch, tmp_path, capsys):
     message = failure(monkeypatch, capsys, *SMALL, "--learning-rate", "1e6", "--out", tmp_path)
     assert "not finite at step" in message

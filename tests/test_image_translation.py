@@ -1,7 +1,6 @@
 """The experiment about image translation: its parts against NumPy, and whole runs."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -443,9 +442,7 @@ def test_whole_experiment_as_a_command(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", ["drive", "isbi2012_em"])
-def test_real_pairs(data):
-    if not os.environ.get("JAXNOISE_DATA_DIR"):
-        pytest.skip("JAXNOISE_DATA_DIR is not set")
+def test_real_pairs(data, real_data_dir):
     task = plan_of(Config(preset="small", data=(data,), examples=42, test_examples=20)).tasks[0]
     problem = problem_of(task, None)
     assert problem.num_classes == 2

@@ -1,10 +1,6 @@
 """The experiment about small batches: its parts against NumPy, and whole runs."""
 
-import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import jaxnoise as jn
-from experiments._common import main, paired, replica, significance, what_seeds_can_tell
-from experiments.small_batch import Config, _run, _train, run
+from experiments._common import paired, replica, significance, what_seeds_can_tell
+from experiments.small_batch import Config, _run, _train
 from experiments.small_batch._compare import (
     batch_verdict,
     comparisons,
@@ -30,30 +26,10 @@ from experiments.small_batch._methods import METHODS, mean_step, optimizer
 from experiments.small_batch._problem import held_out, normalised, problem_of
 from experiments.small_batch._train import Run
 
-ROOT = Path(__file__).parents[1]
 SMALL = [
     "--epochs", "1", "--seeds", "2", "--examples", "40", "--test-examples", "20",
     "--noise-examples", "4",
 ]  # fmt: skip
-
-
-def run_in_process(monkeypatch, *options):
-    monkeypatch.setattr(sys, "argv", ["small_batch", *map(str, options)])
-    main(run, Config)
-
-
-def failure(monkeypatch, *options):
-    with pytest.raises(SystemExit) as stopped:
-        run_in_process(monkeypatch, *options)
-    message = stopped.value.code
-    assert isinstance(message, str)
-    assert message.startswith("error: ")
-    assert "\n" not in message
-    return message
-
-
-def results_of(folder):
-    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
 
 
 def row(accuracy, noise=None, diverged_at=None):
@@ -297,7 +273,7 @@ def test_noise_along_the_way(problem):
     found = _train.noise_of(problem, starts.params, starts.model_state, 2)
     for seed in range(2):
         w = replica(starts.params, seed)
-        loss_fn = problem.loss_fn(w, starts.model_state, jn.losses.cross_entropy)
+        loss_fn = starts.loss_fn(w, starts.model_state, jn.losses.cross_entropy)
         gradients = jn.gradients.per_example(loss_fn, w, problem.subset)
         leaves = [np.asarray(g, float).reshape(4, -1) for g in jax.tree.leaves(gradients)]
         g = np.concatenate(leaves, axis=1)
@@ -331,7 +307,7 @@ def test_cifar_is_normalised_cropped_and_mirrored():
     plan = plan_of(Config(data=("cifar10",), seeds=1))
     coloured = problem_of(dataset, plan, plan.tasks[0])
     assert coloured.augment is not None
-    assert coloured.inputs is normalised
+    assert coloured.starts.inputs is normalised
 
 
 def test_batch_must_fit(problem):
@@ -363,11 +339,11 @@ def test_presets_and_what_overrides_them():
 
 
 @pytest.mark.slow
-def test_every_method_is_the_base_where_the_period_is_one(monkeypatch, tmp_path, capsys):
+def test_every_method_is_the_base_where_s_is_one(experiment, monkeypatch, tmp_path, capsys):
     """A whole run, whose results are read back; with S = 1 all methods are SGD, bit for bit."""
     options = [*SMALL, "--only", "sgd", "--periods", "1", "--grid", "1", "--out", tmp_path]
-    run_in_process(monkeypatch, *options)
-    results = results_of(tmp_path)
+    experiment(*options)
+    results = experiment.results(tmp_path)
     (cell,) = results["cells"]
     assert list(cell["runs"]) == list(METHODS)
     base = cell["runs"]["base"]
@@ -393,8 +369,8 @@ def test_every_method_is_the_base_where_the_period_is_one(monkeypatch, tmp_path,
 
     monkeypatch.setattr(_run, "trained", again)
     monkeypatch.setattr(_run, "at_best_rate", again)
-    run_in_process(monkeypatch, *options, "--resume")
-    assert results_of(tmp_path)["cells"] == results["cells"]
+    experiment(*options, "--resume")
+    assert experiment.results(tmp_path)["cells"] == results["cells"]
 
 
 @pytest.mark.parametrize(
@@ -405,19 +381,19 @@ def test_every_method_is_the_base_where_the_period_is_one(monkeypatch, tmp_path,
         ("--noise-examples", "1"),
     ],
 )  # fmt: skip
-def test_out_of_range_is_refused(monkeypatch, tmp_path, option, value):
-    assert option in failure(monkeypatch, option, value, "--out", tmp_path)
+def test_out_of_range_is_refused(experiment, tmp_path, option, value):
+    assert option in experiment.failure(option, value, "--out", tmp_path)
 
 
-def test_unknown_data_is_one_line(monkeypatch, tmp_path):
+def test_unknown_data_is_one_line(experiment, tmp_path):
     out = tmp_path / "out"
-    message = failure(monkeypatch, "--data", "no_such_set_anywhere", "--out", out)
+    message = experiment.failure("--data", "no_such_set_anywhere", "--out", out)
     assert "no_such_set_anywhere" in message
     assert not out.exists()
 
 
 @pytest.mark.slow
-def test_sweeps_and_option_two(monkeypatch, tmp_path, capsys):
+def test_sweeps_and_option_two(experiment, tmp_path, capsys):
     options = [
         "--batch-sizes",
         "4",
@@ -430,12 +406,12 @@ def test_sweeps_and_option_two(monkeypatch, tmp_path, capsys):
         "0.1",
         "1",
     ]
-    run_in_process(monkeypatch, *SMALL, *options, "--only", "sgd", "--out", tmp_path)
-    results = results_of(tmp_path)
+    experiment(*SMALL, *options, "--only", "sgd", "--out", tmp_path)
+    results = experiment.results(tmp_path)
     assert [(c["batch_size"], c["period"]) for c in results["cells"]] == [
         (4, 2), (4, 3), (8, 2), (8, 3),
     ]  # fmt: skip
-    assert len(results["sweeps"]) == 4
+    assert sum("test accuracy by" in title for title in results["tables"]) == 4
     for cell in results["cells"]:
         has_draw = [m for m, found in cell["runs"].items() if "drawn_test_accuracy" in found]
         assert has_draw == ["paper", "reference", "paper_best", "reference_best"]
@@ -446,10 +422,10 @@ def test_sweeps_and_option_two(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_interrupted_run_goes_on(monkeypatch, tmp_path):
-    monkeypatch.setattr(_train, "SHORT", 0)
+def test_interrupted_run_goes_on(experiment, monkeypatch, tmp_path):
+    monkeypatch.setattr("experiments._common._parts.SHORT", 0)
     options = [*SMALL, "--only", "adam", "--grid", "1", "--epochs", "3", "--out"]
-    run_in_process(monkeypatch, *options, tmp_path / "straight")
+    experiment(*options, tmp_path / "straight")
     original, calls = _train.noise_of, []
 
     def wrapper(*args):
@@ -461,22 +437,22 @@ def test_interrupted_run_goes_on(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(_train, "noise_of", wrapper)
         with pytest.raises(SystemExit, match="interrupted"):
-            run_in_process(monkeypatch, *options, tmp_path / "resumed")
-    run_in_process(monkeypatch, *options, tmp_path / "resumed", "--resume")
-    cells = [results_of(tmp_path / name)["cells"][0] for name in ("straight", "resumed")]
+            experiment(*options, tmp_path / "resumed")
+    experiment(*options, tmp_path / "resumed", "--resume")
+    cells = [experiment.results(tmp_path / name)["cells"][0] for name in ("straight", "resumed")]
     for cell in cells:
         for found in cell["runs"].values():
             del found["seconds"]
     assert cells[0] == cells[1]
-    message = failure(monkeypatch, *options, tmp_path / "resumed", "--resume", "--weight", "1")
+    message = experiment.failure(*options, tmp_path / "resumed", "--resume", "--weight", "1")
     assert "weight differ" in message
 
 
 @pytest.mark.slow
-def test_divergence_is_reported(monkeypatch, tmp_path, capsys):
+def test_divergence_is_reported(experiment, tmp_path, capsys):
     options = ["--only", "sgd", "--learning-rate", "1e9", "--grid", "1e-12", "1"]
-    run_in_process(monkeypatch, *SMALL, *options, "--out", tmp_path)
-    (cell,) = results_of(tmp_path)["cells"]
+    experiment(*SMALL, *options, "--out", tmp_path)
+    (cell,) = experiment.results(tmp_path)["cells"]
     assert cell["runs"]["base"]["diverged_at"] is not None
     assert cell["runs"]["best_rate"]["factor"] == 1e-12
     assert cell["noise"] == {}
@@ -485,19 +461,15 @@ def test_divergence_is_reported(monkeypatch, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["SmallCNN", "ResNet18"])
-def test_networks(monkeypatch, tmp_path, network):
+def test_networks(experiment, tmp_path, network):
     """With normalisation layers, too, whose state tr Σ is measured with."""
     options = ["--network", network, "--only", "sgd", "--grid", "1", "--examples", "10"]
-    run_in_process(monkeypatch, *SMALL, *options, "--option-two", "--out", tmp_path)
-    (cell,) = results_of(tmp_path)["cells"]
+    experiment(*SMALL, *options, "--option-two", "--out", tmp_path)
+    (cell,) = experiment.results(tmp_path)["cells"]
     assert np.all(np.isfinite(cell["runs"]["paper"]["noise"]["covariance_trace"]))
 
 
 @pytest.mark.slow
-def test_whole_experiment_as_a_command(tmp_path):
-    command = [sys.executable, "-m", "experiments.small_batch", *SMALL, "--out", tmp_path]
-    done = subprocess.run(
-        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stderr
-    assert [cell["family"] for cell in results_of(tmp_path)["cells"]] == ["sgd", "adam"]
+def test_whole_experiment_as_a_command(experiment, tmp_path):
+    experiment.as_a_command(*SMALL, "--out", tmp_path)
+    assert [cell["family"] for cell in experiment.results(tmp_path)["cells"]] == ["sgd", "adam"]

@@ -1,7 +1,6 @@
 """The experiment about vanishing gradients: its parts against NumPy, and whole runs."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -367,10 +366,8 @@ def test_whole_experiment_as_a_command(tmp_path):
 
 
 @pytest.mark.slow
-def test_ijcnn1_at_the_solution(monkeypatch, tmp_path):
+def test_ijcnn1_at_the_solution(monkeypatch, tmp_path, real_data_dir):
     """Without bias or scaling the accuracy comes within half a per cent of the paper's 0.9219."""
-    if not os.environ.get("JAXNOISE_DATA_DIR"):
-        pytest.skip("JAXNOISE_DATA_DIR is not set")
     options = ("--data", "ijcnn1", "--only", "logistic", "--epochs", "1", "--out", tmp_path)
     run_in_process(monkeypatch, *options)
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))

@@ -1,5 +1,8 @@
 """What the experiments share: command line, run folder, curves, report."""
 
+from ._cifar import crop_flip_turn as crop_flip_turn
+from ._cifar import is_cifar as is_cifar
+from ._cifar import standardized as standardized
 from ._classification import Starts as Starts
 from ._classification import images_of as images_of
 from ._classification import pick as pick
@@ -11,11 +14,22 @@ from ._curves import Curves as Curves
 from ._curves import Log as Log
 from ._curves import open_curves as open_curves
 from ._environment import environment as environment
+from ._finish import Table as Table
+from ._finish import finish as finish
+from ._histories import draw_histories as draw_histories
+from ._options import check_at_least as check_at_least
+from ._options import check_positive as check_positive
+from ._options import pairs_of as pairs_of
 from ._paired import LEVEL as LEVEL
+from ._paired import difference as difference
+from ._paired import final as final
+from ._paired import p_text as p_text
 from ._paired import paired as paired
+from ._paired import points as points
 from ._paired import significance as significance
 from ._paired import what_seeds_can_tell as what_seeds_can_tell
 from ._parts import begin as begin
+from ._parts import checkpoints as checkpoints
 from ._parts import remembered as remembered
 from ._report import Report as Report
 from ._report import mean_and_std as mean_and_std

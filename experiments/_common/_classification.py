@@ -55,6 +55,7 @@ class Starts:
       model_state: initial state of the normalisation layers, (seeds, …).
       train_loss: cross-entropy in training mode.
       keys: (seeds,) typed keys, those of the seeds 0, 1, 2, …
+      inputs: what of a batch the network is fed.
     """
 
     model: nnx.Module
@@ -62,10 +63,21 @@ class Starts:
     model_state: Any
     train_loss: Any
     keys: jax.Array
+    inputs: str | Callable
+
+    def loss_fn(self, params: Any, model_state: Any, loss: Callable) -> Any:
+        """The loss in inference mode, at the parameters and state of one seed."""
+        model = jn.models.merge(self.model, params, model_state)
+        return jn.models.split(model, loss, self.inputs)[1]
 
 
 def starts_of(
-    network: str, train: Any, test: Any, seeds: int, inputs: str | Callable = "image"
+    network: str,
+    train: Any,
+    test: Any,
+    seeds: int,
+    inputs: str | Callable = "image",
+    **options: Any,
 ) -> Starts:
     """The network for these images and labels, once for each of the seeds 0, 1, 2, …
 
@@ -75,21 +87,21 @@ def starts_of(
       test: test examples.
       seeds: number of seeds.
       inputs: what of a batch the network is fed.
+      **options: of the network, in place of what the examples say.
     """
     classes = int(max(train["label"].max(), test["label"].max())) + 1
     _, size, _, channels = train["image"].shape
-    sizes = {"image_size": size} if network in _OF_A_SIZE else {}
+    shape: dict[str, Any] = {"num_classes": classes, "in_channels": channels}
+    if network in _OF_A_SIZE:
+        shape["image_size"] = size
     make = getattr(jn.models, network)
-    models = [
-        make(num_classes=classes, in_channels=channels, rngs=nnx.Rngs(seed), **sizes)
-        for seed in range(seeds)
-    ]
+    models = [make(rngs=nnx.Rngs(seed), **{**shape, **options}) for seed in range(seeds)]
     splits = [jn.models.split_train(model, jn.losses.cross_entropy, inputs) for model in models]
     params, model_state = jax.tree.map(
         lambda *leaves: jnp.stack(leaves), *((params, state) for params, state, _ in splits)
     )
     keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
-    return Starts(models[0], params, model_state, splits[0][2], keys)
+    return Starts(models[0], params, model_state, splits[0][2], keys, inputs)
 
 
 def replica(tree: Any, index: int) -> Any:

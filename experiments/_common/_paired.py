@@ -26,6 +26,29 @@ def paired(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
     }
 
 
+def final(row: dict[str, Any], metric: str) -> np.ndarray | None:
+    """The metric at the end of a recorded training, (seeds,); None where a seed diverged."""
+    return None if row.get("diverged_at") is not None else np.asarray(row[metric], float)[:, -1]
+
+
+def difference(ours: np.ndarray | None, theirs: np.ndarray | None) -> dict[str, Any] | None:
+    """The paired comparison; None where one of the two diverged."""
+    return None if ours is None or theirs is None else paired(ours, theirs)
+
+
+def points(pair: dict[str, Any] | None) -> str:
+    """A difference of accuracies, in percentage points."""
+    if pair is None:
+        return "–"
+    spread = "" if np.isnan(pair["std"]) else f" ± {100 * pair['std']:.2f}"
+    return f"{round(100 * pair['mean'], 2) + 0.0:+.2f}{spread}"
+
+
+def p_text(pair: dict[str, Any] | None) -> str:
+    """p for a table."""
+    return "–" if pair is None or np.isnan(pair["p_value"]) else f"{pair['p_value']:.2g}"
+
+
 def significance(pair: dict[str, Any] | None) -> str:
     if pair is None:
         return "diverged"

@@ -10,6 +10,8 @@ from typing import Any
 
 from ._run_folder import write_json
 
+SHORT = 20_000  # steps
+
 
 def begin(folder: Path, plan: Any, resume: bool) -> None:
     """Empties the folder, unless it holds parts of a run of the same plan that is to go on.
@@ -45,3 +47,9 @@ def remembered(path: Path, compute: Callable[[], Any]) -> Any:
     if not path.is_file():
         write_json(path, compute())
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def checkpoints(folder: Path, steps: int) -> Path | None:
+    """Where a training of so many steps keeps its checkpoints; None if it's short enough to start
+    anew."""
+    return folder if steps > SHORT else None

@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 # Threads of the contestant before go on spinning for a while.
 _PAUSE = 0.3
 
-_PEERS = ("torch", "backpack-for-pytorch", "opacus", "landscaper", "loss-landscapes")
+_PEERS = ("torch", "backpack-for-pytorch", "opacus", "landscaper", "loss-landscapes", "monai")
 
 Contestant = Callable[[], Any]
 
@@ -86,14 +86,7 @@ def _ratio(own: list[float], others: list[float]) -> dict[str, Any]:
 
 
 def compare(name: str, races: Iterable[Race], repetitions: int, out: Path) -> None:
-    """Runs the races, prints a table and writes `out`/<name>-<device>.json."""
-    results = []
-    for race in races:
-        say(f"{race.case}: {', '.join(race.contestants)}")
-        for contestant, reason in race.absent.items():
-            say(f"  without {contestant}: {reason}")
-        results.append(run(race, repetitions))
-        print(table(results[-1:]), flush=True)
+    """Runs the races, prints a table and writes `out`/<name>-<device>.json, anew after each."""
     where = environment()
     for package in _PEERS:
         try:
@@ -103,7 +96,14 @@ def compare(name: str, races: Iterable[Race], repetitions: int, out: Path) -> No
     device = re.sub(r"[^a-z0-9]+", "-", _device_name(where).lower()).strip("-")
     path = out / f"{name}-{device}.json"
     out.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"benchmark": name, "environment": where, "results": results})
+    results = []
+    for race in races:
+        say(f"{race.case}: {', '.join(race.contestants)}")
+        for contestant, reason in race.absent.items():
+            say(f"  without {contestant}: {reason}")
+        results.append(run(race, repetitions))
+        print(table(results[-1:]), flush=True)
+        write_json(path, {"benchmark": name, "environment": where, "results": results})
     print(f"\n{table(results)}\n\n{path}")
 
 

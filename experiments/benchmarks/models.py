@@ -173,7 +173,7 @@ def training(case: Case, compiled: bool) -> Race:
     one = jax.tree.map(lambda a: a[: case.shape[0]], data)
 
     def ours(data: Any, calls: int) -> Callable[[], None]:
-        state, key = start(jax.random.key(0), players, params, model_state, {}, None, False)
+        state, key = start(jax.random.key(0), players, params, model_state, None, {}, None, False)
 
         def run() -> None:
             nonlocal state

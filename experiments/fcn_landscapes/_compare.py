@@ -34,12 +34,10 @@ class Study(NamedTuple):
 
     Attributes:
       name: of the files.
-      epsilons: of C_ε.
       radius: of the planes.
     """
 
     name: str
-    epsilons: tuple[float, float]
     radius: float
 
 
@@ -99,7 +97,7 @@ def measured(
     }
     planes = path.with_name(f"{path.name}_planes")
     probe = problem.probe(plan.probe)
-    measures = flatness(member.network, params, probe, plan, study.epsilons, study.radius, planes)
+    measures = flatness(member.network, params, probe, plan, study.radius, planes)
     return {"epoch": epoch, **losses, **measures}
 
 

@@ -21,7 +21,6 @@ def flatness(
     params: Any,
     probe: Any,
     plan: Plan,
-    epsilons: tuple[float, float],
     radius: float,
     path: Path,
 ) -> dict[str, float]:
@@ -33,13 +32,13 @@ def flatness(
 
     def box(epsilon: Any, guard: bool) -> np.ndarray:
         found = jn.sharpness.box_sharpness(
-            network.loss_fn, params, probe, np.asarray(epsilon), guard=guard
+            network.loss_fn, params, probe, np.asarray(epsilon), guard=guard, solver="projected"
         )
         return np.atleast_1d(found.value)
 
     measures = {
         f"C_{epsilon:g}": float(value)
-        for epsilon, value in zip(epsilons, box(epsilons, False), strict=True)
+        for epsilon, value in zip(plan.epsilons, box(plan.epsilons, False), strict=True)
     }
     measures[f"Keskar C_{plan.guard_epsilon:g}"] = float(box(plan.guard_epsilon, True)[0])
     for normalization in NORMALIZATIONS:

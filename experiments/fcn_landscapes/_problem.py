@@ -63,8 +63,10 @@ class Problem:
 
 
 def squared_error(outputs: jax.Array, batch: Any) -> jax.Array:
-    """(B,) mean squared error over the pixels inside the mask."""
-    errors = jnp.square(outputs - batch["target"].astype(jnp.float32) / 255).mean(-1)
+    """(B,) mean squared error of the outputs' sigmoids over the pixels inside the mask."""
+    errors = jnp.square(jax.nn.sigmoid(outputs) - batch["target"].astype(jnp.float32) / 255).mean(
+        -1
+    )
     counts = batch["mask"].astype(jnp.float32)
     return jnp.sum(counts * errors, (1, 2)) / jnp.sum(counts, (1, 2))
 

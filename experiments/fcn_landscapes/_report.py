@@ -63,17 +63,19 @@ def write_report(
     report.text(
         f"SGD, learning rate {plan.learning_rate:g}, momentum {plan.momentum:g}, batch size "
         f"{plan.batch_size}; patches are shown in one of their eight symmetries at random; mean "
-        "squared error per pixel inside the mask. Numbers are mean ± standard deviation over the "
-        f"seeds 0…{plan.seeds - 1}."
+        "squared error per pixel inside the mask, between the target and a sigmoid of the output: "
+        "the choice is ours, and keeps the loss bounded where weights are pushed far off; without "
+        "it C_ε at ε = 0.2 differs by up to eighteen orders of magnitude between seeds. Numbers "
+        f"are mean ± standard deviation over the seeds 0…{plan.seeds - 1}."
     )
     report.text(
         "Networks are compared at equal training loss: for each seed the lowest loss that all of "
         "them reach, sought along the lines between snapshots. C_ε is (max L − L)/L in the box "
         "|z_i| ≤ ε|w_i|, Keskar's with the guards, (max L − L)/(1 + L) in |z_i| ≤ ε(|w_i| + 1), "
-        "both by ten iterations of L-BFGS-B. A rise is the mean of L over planes of random "
-        "directions, less L at their center, over the latter; filter_unit and filter say how "
-        f"filters of the directions are normalised; {plan.draws} planes for each seed. Sharpness "
-        f"and landscapes are over {plan.probe} training patches."
+        "both by ten iterations of projected ascent from four starts. A rise is the mean of L over "
+        "planes of random directions, less L at their center, over the latter; filter_unit and "
+        f"filter say how filters of the directions are normalised; {plan.draws} planes for each "
+        f"seed. Sharpness and landscapes are over {plan.probe} training patches."
     )
     report.heading("What the runs say")
     for sentence in said:

@@ -33,7 +33,7 @@ class Network:
       params: initial parameters, (seeds, …).
       model_state: likewise; it holds nothing, for want of normalisation.
       train_loss, loss_fn: the losses in training and in inference mode.
-      apply: (params, images) → outputs; images as they are stored.
+      apply: (params, images) → outputs' sigmoids; images as they are stored.
     """
 
     params: Any
@@ -86,7 +86,7 @@ def network_of(problem: Problem, task: Task, name: str, seeds: int) -> Network:
 
 
 def _outputs(apply, state, params, images, *, inputs):
-    return apply(params, state, inputs({"image": images}), None)[0]
+    return jax.nn.sigmoid(apply(params, state, inputs({"image": images}), None)[0])
 
 
 class Snapshots:

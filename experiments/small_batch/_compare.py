@@ -6,20 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .._common import LEVEL, paired, significance
+from .._common import LEVEL, difference, final, paired, points, significance
 from ._methods import BASE, FORMS, name_of
 
 # What the gain over the base is set beside: parts of the algorithm, and lower learning rates.
 BESIDE = ("schedule", "mean_step", "best_rate")
-
-
-def final(row: dict[str, Any], metric: str) -> np.ndarray | None:
-    """The metric at the end of training, (seeds,); None where a seed diverged."""
-    return None if row["diverged_at"] is not None else np.asarray(row[metric], float)[:, -1]
-
-
-def paired_if_there(ours: np.ndarray | None, theirs: np.ndarray | None) -> dict[str, Any] | None:
-    return None if ours is None or theirs is None else paired(ours, theirs)
 
 
 def comparisons(rows: dict[str, Any], metric: str = "test_accuracy") -> dict[str, Any]:
@@ -37,7 +28,7 @@ def comparisons(rows: dict[str, Any], metric: str = "test_accuracy") -> dict[str
     """
     ends = {method: final(row, metric) for method, row in rows.items()}
     base, schedule = ends["base"], ends["schedule"]
-    over_base = {m: paired_if_there(end, base) for m, end in ends.items() if m != "base"}
+    over_base = {m: difference(end, base) for m, end in ends.items() if m != "base"}
     forms = {}
     for form, pull in FORMS.items():
         alone, parts = ends[pull], None
@@ -47,10 +38,10 @@ def comparisons(rows: dict[str, Any], metric: str = "test_accuracy") -> dict[str
             "gain": over_base[form],
             "pull": over_base[pull],
             **{key: over_base[key] for key in BESIDE},
-            "left_over": paired_if_there(ends[form], parts),
-            "over_mean_step": paired_if_there(ends[form], ends["mean_step"]),
-            "over_best_rate": paired_if_there(ends[form], ends["best_rate"]),
-            "best_over_best": paired_if_there(ends[f"{form}_best"], ends["best_rate"]),
+            "left_over": difference(ends[form], parts),
+            "over_mean_step": difference(ends[form], ends["mean_step"]),
+            "over_best_rate": difference(ends[form], ends["best_rate"]),
+            "best_over_best": difference(ends[f"{form}_best"], ends["best_rate"]),
         }
     return {"over_base": over_base, "forms": forms}
 
@@ -81,14 +72,6 @@ def noise_ratios(rows: dict[str, Any]) -> dict[str, Any]:
             "p_value": pair["p_value"],
         }
     return found
-
-
-def points(pair: dict[str, Any] | None) -> str:
-    """A difference of accuracies, in percentage points."""
-    if pair is None:
-        return "–"
-    spread = "" if np.isnan(pair["std"]) else f" ± {100 * pair['std']:.2f}"
-    return f"{round(100 * pair['mean'], 2) + 0.0:+.2f}{spread}"
 
 
 def verdict(where: str, family: str, rows: dict[str, Any]) -> list[str]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from pathlib import Path
 from typing import Literal
 
 from jaxnoise.schedules import NoiseStage
 
-from .._common import Log
+from .._common import Log, check_at_least, check_positive, is_cifar, pairs_of
 
 Family = Literal["sgd", "adam"]
 Network = Literal["FeedForward", "SmallCNN", "ResNet18", "ResNet101", "DenseNet121"]
@@ -126,11 +125,6 @@ def plan_of(config: Config) -> Plan:
     """
     _check(config)
     preset = _PRESETS[config.preset]
-    names = config.data or tuple(dict.fromkeys(data for data, _ in preset.pairs))
-    networks = config.network or tuple(dict.fromkeys(network for _, network in preset.pairs))
-    pairs = preset.pairs
-    if config.data or config.network:
-        pairs = tuple(itertools.product(names, networks))
     noise = config.noise_examples
     tasks = [
         Task(
@@ -145,7 +139,7 @@ def plan_of(config: Config) -> Plan:
                 "adam": config.adam_learning_rate,
             },
         )
-        for data, network in pairs
+        for data, network in pairs_of(config.data, config.network, preset.pairs)
     ]
     return Plan(
         seeds=config.seeds or preset.seeds,
@@ -160,11 +154,6 @@ def plan_of(config: Config) -> Plan:
     )
 
 
-def is_cifar(data: str) -> bool:
-    """Whether images are normalised, cropped and mirrored as the paper does with CIFAR's."""
-    return data.startswith("cifar")
-
-
 def default_rate(data: str, network: str) -> float:
     """A learning rate of SGD with momentum at which it works at batch size 8."""
     if network not in ("FeedForward", "SmallCNN"):
@@ -175,19 +164,10 @@ def default_rate(data: str, network: str) -> float:
 
 
 def _check(config: Config) -> None:
-    for name in ("seeds", "epochs", "examples", "test_examples", "batch_sizes", "periods"):
-        value = getattr(config, name)
-        least = min(value, default=0) if isinstance(value, tuple) else value
-        if least is not None and least < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {least}")
-    for name in ("learning_rate", "adam_learning_rate", "grid"):
-        value = getattr(config, name)
-        least = min(value, default=0) if isinstance(value, tuple) else value
-        if least is not None and not least > 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be positive, got {least}")
-    for name in ("weight", "weight_decay"):
-        if not getattr(config, name) >= 0:
-            raise ValueError(f"--{name.replace('_', '-')} must not be negative")
+    names = ("seeds", "epochs", "examples", "test_examples", "batch_sizes", "periods")
+    check_at_least(config, 1, *names)
+    check_positive(config, "learning_rate", "adam_learning_rate", "grid")
+    check_at_least(config, 0, "weight", "weight_decay")
     if config.noise_examples is not None and (
         config.noise_examples < 0 or config.noise_examples == 1
     ):

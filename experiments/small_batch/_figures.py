@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-import jaxnoise as jn
-
+from .._common import draw_histories
 from ._compare import comparisons, final
 from ._methods import METHODS, name_of
 
 
-def draw_curves(rows: dict[str, Any], family: str, ax: Axes, part: str, metric: str) -> None:
+def draw_curves(
+    rows: dict[str, Any], family: str, ax: Axes, part: Literal["train", "test"], metric: str
+) -> None:
     """A metric of "train" or "test" by epoch, mean and deviation over the seeds."""
-    histories = {name_of(m, family): history_of(row, part, metric) for m, row in rows.items()}
-    draw_histories(histories, ax, part, metric, "epochs")
+    named = {name_of(method, family): row for method, row in rows.items()}
+    draw_histories(named, ax, part, metric)
 
 
-def draw_batches(cells: list[Any], ax: Axes, part: str, metric: str) -> None:
+def draw_batches(cells: list[Any], ax: Axes, part: Literal["train", "test"], metric: str) -> None:
     """The base and the algorithm at every batch size, against steps, as in figure 1."""
-    histories = {
-        f"{name_of(method, cell.family)}, batch {cell.batch_size}": history_of(
-            cell.rows[method], part, metric
-        )
+    named = {
+        f"{name_of(method, cell.family)}, batch {cell.batch_size}": cell.rows[method]
         for cell in cells
         for method in ("base", "paper")
     }
-    draw_histories(histories, ax, part, metric, "steps")
+    draw_histories(named, ax, part, metric, "steps")
 
 
 def draw_sweep(cells: list[Any], ax: Axes) -> None:
@@ -54,28 +53,6 @@ def draw_sweep(cells: list[Any], ax: Axes) -> None:
     for which in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
         which("{x:g}")
     ax.legend(fontsize="x-small")
-
-
-def draw_histories(
-    histories: dict[str, Any], ax: Axes, part: str, metric: str, against: Any
-) -> None:
-    found = {name: history for name, history in histories.items() if history is not None}
-    if found:
-        jn.plotting.training_curves(found, ax, metric=metric, against=against)
-        ax.set_ylabel(f"{part} {metric}")
-        if metric == "loss":
-            ax.set_yscale("log")
-        ax.legend(fontsize="x-small")
-
-
-def history_of(row: dict[str, Any], part: str, metric: str) -> jn.training.History | None:
-    """The recorded curve in the form that plotting takes; None where not an epoch was finished."""
-    curve = row[f"{part}_{metric}"]
-    if curve is None:
-        return None
-    parts = {"train": {}, "test": {}} | {part: {metric: np.array(curve, float)}}
-    empty = np.zeros(len(row["steps"]))
-    return jn.training.History(np.array(row["steps"]), empty, empty, empty, empty, **parts)
 
 
 def draw_gains(rows: dict[str, Any], family: str, ax: Axes) -> None:

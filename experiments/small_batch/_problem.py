@@ -11,8 +11,8 @@ import numpy as np
 
 import jaxnoise as jn
 
-from .._common import Starts, images_of, pick, starts_of
-from ._config import Plan, Task, is_cifar
+from .._common import Starts, images_of, is_cifar, pick, starts_of
+from ._config import Plan, Task
 
 HELD_OUT = 0.2  # of the training examples, while a learning rate is chosen
 _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -28,7 +28,6 @@ class Problem:
       test: test examples likewise.
       subset: those training examples over which tr Σ is measured; None for not at all.
       starts: the network from the initial parameters of every seed.
-      inputs: what of a batch the network is fed.
       augment: augmentation of a training batch, or None.
     """
 
@@ -37,13 +36,7 @@ class Problem:
     test: Any
     subset: Any
     starts: Starts
-    inputs: Any
     augment: Any
-
-    def loss_fn(self, params: Any, model_state: Any, loss: Any) -> Any:
-        """The loss in inference mode, at the parameters and state of one seed."""
-        model = jn.models.merge(self.starts.model, params, model_state)
-        return jn.models.split(model, loss, self.inputs)[1]
 
 
 def problem_of(dataset: jn.data.Dataset, plan: Plan, task: Task) -> Problem:
@@ -68,7 +61,6 @@ def problem_of(dataset: jn.data.Dataset, plan: Plan, task: Task) -> Problem:
         test=test,
         subset=pick(train, min(task.noise_examples, n), seed=1) if task.noise_examples else None,
         starts=starts_of(task.network, train, test, plan.seeds, inputs),
-        inputs=inputs,
         augment=crop_and_flip if cifar else None,
     )
 

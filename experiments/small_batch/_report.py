@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from .._common import Report, mean_and_std
-from ._compare import comparisons, final, groups_by_batch_size, noise_ratios, points
+from .._common import Report, Table, final, mean_and_std, p_text, points
+from ._compare import comparisons, groups_by_batch_size, noise_ratios
 from ._config import Config, Plan
 from ._figures import draw_batches, draw_curves, draw_gains, draw_noise, draw_sweep
 from ._methods import AT_OWN_RATE, BASE, FORMS, name_of
-
-Table = tuple[list[str], list[list[str]]]
 
 
 def method_table(cell: Any) -> Table:
@@ -38,7 +36,7 @@ def method_table(cell: Any) -> Table:
         pair = pairs.get(method)
         line = [
             name_of(method, cell.family), f"{row['learning_rate']:.3g}", *ends, points(pair),
-            p_text(pair["p_value"] if pair else None),
+            p_text(pair),
         ]  # fmt: skip
         if option_two:
             drawn = row.get("drawn_test_accuracy")
@@ -49,10 +47,6 @@ def method_table(cell: Any) -> Table:
 
 def end_text(row: dict[str, Any], metric: str, digits: int = 3) -> str:
     return mean_and_std(final(row, metric), digits)
-
-
-def p_text(p: float | None) -> str:
-    return "–" if p is None or np.isnan(p) else f"{p:.2g}"
 
 
 def gain_table(cell: Any) -> Table:
@@ -101,11 +95,17 @@ def noise_table(cell: Any) -> Table:
             name_of(method, cell.family),
             f"{ratio['ratio']:.3g}",
             ", ".join(f"{x:.3g}" for x in ratio["by_seed"]),
-            p_text(ratio["p_value"]),
+            p_text(ratio),
             f"{ratio['loss_ratio']:.3g}",
         ]
         for method, ratio in noise_ratios(cell.rows).items()
     ]
+
+
+def tables_of(cells: list[Any]) -> dict[str, Table]:
+    """The tables that are printed and kept, by title."""
+    methods = {f"{BASE[cell.family]}: {cell.name}": method_table(cell) for cell in cells}
+    return {**methods, **sweep_tables(cells)}
 
 
 def sweep_tables(cells: list[Any]) -> dict[str, Table]:

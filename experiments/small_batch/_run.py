@@ -14,13 +14,10 @@ import jaxnoise as jn
 from .._common import (
     Curves,
     begin,
-    environment,
+    finish,
     open_curves,
     remembered,
-    save_picture,
-    text_table,
     what_seeds_can_tell,
-    write_json,
 )
 from ._compare import (
     batch_verdict,
@@ -32,7 +29,7 @@ from ._compare import (
 from ._config import Config, Family, Plan, Task, plan_of
 from ._methods import METHODS
 from ._problem import Problem, problem_of
-from ._report import method_table, picture, sweep_tables, write_report
+from ._report import picture, tables_of, write_report
 from ._search import at_best_rate
 from ._train import Run, trained
 
@@ -63,17 +60,12 @@ def run(config: Config) -> None:
     with open_curves(config.out, config.log, resume=config.resume) as curves:
         cells, problems = trained_cells(config, plan, datasets, folder, curves)
 
-    where, seconds = environment(), time.perf_counter() - started
     said = [what_seeds_can_tell(plan.seeds)]
     for cell in cells:
         said += verdict(cell.name, cell.family, cell.rows)
     for title, group in groups_by_batch_size(cells).items():
         said += batch_verdict(title, group)
     results = {
-        "settings": config,
-        "plan": plan,
-        "environment": where,
-        "seconds": seconds,
         "problems": problems,
         "cells": [
             {
@@ -87,25 +79,13 @@ def run(config: Config) -> None:
                 "test_accuracy": comparisons(cell.rows),
                 "train_loss": comparisons(cell.rows, "train_loss"),
                 "noise": noise_ratios(cell.rows),
-                "table": method_table(cell),
             }
             for cell in cells
         ],
-        "sweeps": sweep_tables(cells),
-        "verdicts": said,
     }
-    write_json(config.out / "results.json", results)
-    save_picture(config.out / "small_batch.png", picture(cells))
-    report = write_report(config, plan, problems, cells, said, where, seconds)
-    report.save(config.out / "report.html")
-    for cell in cells:
-        print(cell.name)
-        print(text_table(*method_table(cell)) + "\n")
-    for title, table in sweep_tables(cells).items():
-        print(title)
-        print(text_table(*table) + "\n")
-    print(*said, sep="\n")
-    print(f"\n{config.out / 'report.html'} written after {seconds:.0f} s")
+    pictures = {"small_batch": picture(cells)}
+    report = functools.partial(write_report, config, plan, problems, cells, said)
+    finish(config, plan, started, results, tables_of(cells), said, pictures, report)
 
 
 def trained_cells(

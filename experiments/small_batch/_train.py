@@ -14,12 +14,11 @@ import optax
 
 import jaxnoise as jn
 
-from .._common import Curves, remembered, replica, say
+from .._common import Curves, checkpoints, remembered, replica, say
 from ._config import Family, Plan, Task, stages_of
 from ._methods import METHODS, mean_step, name_of, optimizer
 from ._problem import Problem, held_out
 
-SHORT = 20_000  # steps; a training of no more of them keeps no checkpoints, it starts anew
 NOISE_OF = ("base", "paper", "reference", "mean_step")
 
 
@@ -90,7 +89,7 @@ def trained(problem: Problem, plan: Plan, run: Run, folder: Path, curves: Curves
             replica_mode=plan.replica_mode,
             stacked=True,
             hyperparams={name: [value] * plan.seeds for name, value in values.items()},
-            checkpoint_dir=folder / "checkpoints" if steps * run.task.epochs > SHORT else None,
+            checkpoint_dir=checkpoints(folder / "checkpoints", steps * run.task.epochs),
             on_epoch=after_epoch,
         )
     except jn.training.NonFiniteLossError as error:
@@ -125,7 +124,7 @@ def noise_of(problem: Problem, params: Any, model_state: Any, seeds: int) -> dic
     rows = []
     for seed in range(seeds):
         w, state = replica((params, model_state), seed)
-        loss_fn = problem.loss_fn(w, state, jn.losses.cross_entropy)
+        loss_fn = problem.starts.loss_fn(w, state, jn.losses.cross_entropy)
         profile = jn.gradients.noise_profile(loss_fn, w, problem.subset)
         loss = jn.training.evaluate(loss_fn, w, problem.subset)["loss"]
         rows.append((profile.covariance_trace, profile.gradient_squared_norm, loss))
@@ -140,7 +139,7 @@ def noise_with_pull(
     problem: Problem, params: Any, model_state: Any, anchor: Any, weight: float
 ) -> float:
     """tr Σ of the gradients with the pull λ(w − a), over tr Σ without it, at the same w."""
-    loss_fn = problem.loss_fn(params, model_state, jn.losses.cross_entropy)
+    loss_fn = problem.starts.loss_fn(params, model_state, jn.losses.cross_entropy)
 
     def pulled(w: Any, batch: Any) -> jax.Array:
         distance = optax.tree.norm(optax.tree.sub(w, anchor), squared=True)
@@ -170,6 +169,6 @@ def accuracy_of_the_draw(problem: Problem, fitted: Any, seeds: int) -> list[floa
     accuracies = []
     for seed in range(seeds):
         w, state = replica((drawn, fitted.model_state), seed)
-        loss_fn = problem.loss_fn(w, state, jn.losses.classification)
+        loss_fn = problem.starts.loss_fn(w, state, jn.losses.classification)
         accuracies.append(float(jn.training.evaluate(loss_fn, w, problem.test)["accuracy"]))
     return accuracies
