@@ -18,6 +18,19 @@ from flax import nnx
 os.environ["MPLBACKEND"] = "Agg"
 
 
+def pytest_configure(config):
+    """Compiled programs are kept between runs, by worker: JAX writes them without a lock."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    folder = str(config.cache.mkdir(f"programs-{worker}"))
+    settings = {
+        "jax_compilation_cache_dir": folder,
+        "jax_persistent_cache_min_compile_time_secs": 0.2,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)  # for the processes that tests start
+
+
 @pytest.fixture(autouse=True)
 def _close_figures():
     yield
@@ -81,11 +94,30 @@ def real_data_dir():
 
 
 @pytest.fixture
-def quick_compilation():
+def quick_compilation(monkeypatch):
     """A program that runs once on a few pixels isn't worth optimising."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for the processes that tests start
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+class Normalised(nnx.Module):
+    """A convolution, batch normalisation and a read-out, which take no time to compile."""
+
+    def __init__(self, *, num_classes, in_channels, rngs):
+        self.conv = nnx.Conv(in_channels, 4, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.readout = nnx.Linear(4, num_classes, rngs=rngs)
+
+    def __call__(self, x):
+        return self.readout(nnx.relu(self.norm(self.conv(x))).mean((1, 2)))
+
+
+@pytest.fixture
+def small_resnet(monkeypatch):
+    """Puts a small network with batch normalisation in ResNet18's place."""
+    monkeypatch.setattr("jaxnoise.models.ResNet18", Normalised)
 
 
 class Experiment:
@@ -130,6 +162,6 @@ class Experiment:
 
 
 @pytest.fixture
-def experiment(request, monkeypatch):
+def experiment(request, monkeypatch, quick_compilation):
     """The experiment that the file of tests is named after."""
     return Experiment(request.path.stem.removeprefix("test_"), monkeypatch)

@@ -1,11 +1,5 @@
 """The experiment about landscapes of segmentation networks: its parts, and whole runs."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +7,8 @@ import pytest
 from flax import nnx
 
 import jaxnoise as jn
-from experiments._common import main, replica
-from experiments.fcn_landscapes import Config, _compare, _config, _run, _train, run
+from experiments._common import replica
+from experiments.fcn_landscapes import Config, _compare, _config, _run, _train
 from experiments.fcn_landscapes._config import plan_of
 from experiments.fcn_landscapes._equal_loss import at_loss, comparable_seeds, target_losses
 from experiments.fcn_landscapes._networks import MAIN, NETWORKS
@@ -29,7 +23,6 @@ from experiments.fcn_landscapes._scores import baseline, predicted, scores
 from experiments.fcn_landscapes._train import Snapshots, mean_loss, network_of
 from experiments.fcn_landscapes._verdict import measures_of, verdicts
 
-ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
 
 
@@ -67,11 +60,6 @@ def problem(kind="membranes", size=16):
 def task_of(**options):
     config = Config(epochs=3, width=2, **options)
     return plan_of(config).tasks[0]
-
-
-def run_in_process(monkeypatch, *options):
-    monkeypatch.setattr(sys, "argv", ["fcn_landscapes", *map(str, options)])
-    main(run, Config)
 
 
 # Problems
@@ -291,11 +279,11 @@ def small_run(tiny, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_whole_run_and_resume(small_run, monkeypatch, capsys):
+def test_whole_run_and_resume(experiment, small_run, monkeypatch, capsys):
     out = small_run[-1]
-    run_in_process(monkeypatch, *small_run)
+    experiment(*small_run)
     first = capsys.readouterr().out
-    results = json.loads((out / "results.json").read_text())
+    results = experiment.results(out)
     cell = results["cells"]["membranes"]
     assert list(cell["scores"]) == ["FCN-16s", "U-Net"]
     for seed in range(2):
@@ -315,8 +303,8 @@ def test_whole_run_and_resume(small_run, monkeypatch, capsys):
 
     monkeypatch.setattr(jn.training, "fit", no_training)
     monkeypatch.setattr(jn.landscape, "loss_grid", no_training)
-    run_in_process(monkeypatch, *small_run, "--resume")
-    again = json.loads((out / "results.json").read_text())
+    experiment(*small_run, "--resume")
+    again = experiment.results(out)
     assert again["tables"] == results["tables"]
     tables = tables_of(cell)
     assert len(tables) == 4
@@ -335,37 +323,25 @@ def test_whole_run_and_resume(small_run, monkeypatch, capsys):
         (["--data", "drive", "drive"], "each once"),
     ],
 )
-def test_bad_options(options, words, monkeypatch):
+def test_bad_options(experiment, options, words):
     with pytest.raises(SystemExit) as stopped:
-        run_in_process(monkeypatch, *options)
+        experiment(*options)
     assert words in str(stopped.value.code)
     assert "\n" not in str(stopped.value.code)
 
 
-@pytest.mark.slow
+def num_params(name):
+    shapes = {"in_channels": 1, "out_channels": 1, "width": 2}
+    model = nnx.eval_shape(lambda: NETWORKS[name](**shapes, rngs=nnx.Rngs(0)))
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+
 def test_networks_have_the_parameters_of_the_paper():
-    given, task = problem(), task_of()
-    counts = {
-        name: network_of(given, task, name, 1).num_params for name in ("FCN-16s", "FCN-8s", "U-Net")
-    }
+    counts = {name: num_params(name) for name in ("FCN-16s", "FCN-8s", "U-Net")}
     c = [2, 4, 8]  # a level of c channels without skip lacks 9 c² weights
     assert counts["U-Net"] - counts["FCN-8s"] == 9 * (c[0] ** 2 + c[1] ** 2)
     assert counts["FCN-8s"] - counts["FCN-16s"] == 9 * c[2] ** 2
 
 
-@pytest.mark.slow
-def test_whole_command(tmp_path):
-    """The command of the README on drawn membranes, smaller still."""
-    options = [
-        "--data", "membranes", "--epochs", "1", "--seeds", "1", "--width", "1",
-        "--examples", "16", "--resolution", "2",
-    ]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.fcn_landscapes", *options, "--out", tmp_path / "out"],
-        cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "report.html").is_file()
+def test_command_documents_its_options(experiment):
+    assert "--target-loss" in experiment.as_a_command("--help")

@@ -1,10 +1,6 @@
 """The experiment about image translation: its parts against NumPy, and whole runs."""
 
-import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +9,7 @@ import optax
 import pytest
 
 import jaxnoise as jn
-from experiments._common import main
-from experiments.image_translation import Config, _problem, _run, _score, _translate, run
+from experiments.image_translation import Config, _problem, _run, _score, _translate
 from experiments.image_translation._compare import (
     WORDS,
     against,
@@ -26,26 +21,10 @@ from experiments.image_translation._config import Task, plan_of
 from experiments.image_translation._methods import METHODS, hyperparams, mean_step, tradam
 from experiments.image_translation._problem import fed, jittered, problem_of
 
-ROOT = Path(__file__).parents[1]
 SMALL = [
     "--epochs", "1", "--scorer-epochs", "1", "--seeds", "2", "--examples", "6",
     "--test-examples", "5", "--width", "2",
 ]  # fmt: skip
-
-
-def run_in_process(monkeypatch, *options):
-    monkeypatch.setattr(sys, "argv", ["image_translation", *map(str, options)])
-    main(run, Config)
-
-
-def failure(monkeypatch, *options):
-    with pytest.raises(SystemExit) as stopped:
-        run_in_process(monkeypatch, *options)
-    message = stopped.value.code
-    assert isinstance(message, str)
-    assert message.startswith("error: ")
-    assert "\n" not in message
-    return message
 
 
 def task_of(**options):
@@ -319,12 +298,12 @@ def test_one_seed_is_no_test():
 @pytest.mark.parametrize(
     "option", ["--seeds", "--epochs", "--scorer-epochs", "--examples", "--width", "--learning-rate"]
 )
-def test_zero_is_refused(monkeypatch, tmp_path, option):
-    assert option in failure(monkeypatch, option, "0", "--out", tmp_path)
+def test_zero_is_refused(experiment, tmp_path, option):
+    assert option in experiment.failure(option, "0", "--out", tmp_path)
 
 
-def test_unknown_data_is_one_line(monkeypatch, tmp_path):
-    message = failure(monkeypatch, "--data", "no_such_set_anywhere", "--out", tmp_path / "out")
+def test_unknown_data_is_one_line(experiment, tmp_path):
+    message = experiment.failure("--data", "no_such_set_anywhere", "--out", tmp_path / "out")
     assert "no_such_set_anywhere" in message
     assert not (tmp_path / "out").exists()
 
@@ -361,12 +340,12 @@ def untrained(monkeypatch):
     return stand_in
 
 
-def test_run_writes_its_report_and_reads_itself_back(monkeypatch, tmp_path, capsys, untrained):
+def test_run_writes_its_report_and_reads_itself_back(experiment, tmp_path, capsys, untrained):
     write_pairs(tmp_path, side=64)
     out = tmp_path / "out"
     options = [*SMALL, "--data", "pairs", "--data-dir", tmp_path, "--test-examples", "1"]
     options += ["--out", out]
-    run_in_process(monkeypatch, *options)
+    experiment(*options)
     assert untrained.trained == list(METHODS)
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 2
@@ -374,7 +353,7 @@ def test_run_writes_its_report_and_reads_itself_back(monkeypatch, tmp_path, caps
     assert {path.name for path in out.iterdir()} == {
         "curves.jsonl", "image_translation.png", "parts", "report.html", "results.json",
     }  # fmt: skip
-    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    results = experiment.results(out)
     cell = results["cells"]["pairs"]
     assert (cell["num_train"], cell["num_test"], cell["num_classes"]) == (6, 1, 2)
     assert np.shape(cell["rows"]["adam"]["scores"]["U-Net"]["class_iou"]) == (2,)
@@ -387,21 +366,21 @@ def test_run_writes_its_report_and_reads_itself_back(monkeypatch, tmp_path, caps
     assert "ground truth" in said
     assert "by class IOU" in said
 
-    run_in_process(monkeypatch, *options, "--resume")
+    experiment(*options, "--resume")
     assert untrained.trained == list(METHODS), "nothing is trained again"
-    resumed = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    resumed = experiment.results(out)
     assert resumed["cells"] == results["cells"]
-    changed = failure(monkeypatch, *options, "--resume", "--learning-rate", "1")
+    changed = experiment.failure(*options, "--resume", "--learning-rate", "1")
     assert "learning_rate" in changed
 
 
 @pytest.mark.slow
-def test_interrupted_run_goes_on(monkeypatch, tmp_path):
+def test_interrupted_run_goes_on(experiment, monkeypatch, tmp_path):
     """The second optimizer breaks off after its first epoch."""
     rule = jax.tree_util.Partial(lambda images: jax.nn.one_hot(images[..., 0] // 32, 8))
     monkeypatch.setattr(_run, "scorer_of", lambda *args: rule)
     options = [*SMALL, "--epochs", "2", "--out"]
-    run_in_process(monkeypatch, *options, tmp_path / "straight")
+    experiment(*options, tmp_path / "straight")
     log = _translate.Curves.log
 
     def interrupted(self, run, epoch, record):
@@ -412,10 +391,10 @@ def test_interrupted_run_goes_on(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(_translate.Curves, "log", interrupted)
         with pytest.raises(SystemExit, match="interrupted"):
-            run_in_process(monkeypatch, *options, tmp_path / "resumed")
-    run_in_process(monkeypatch, *options, tmp_path / "resumed", "--resume")
+            experiment(*options, tmp_path / "resumed")
+    experiment(*options, tmp_path / "resumed", "--resume")
     both = [
-        json.loads((tmp_path / name / "results.json").read_text())["cells"]["facades"]["rows"]
+        experiment.results(tmp_path / name)["cells"]["facades"]["rows"]
         for name in ("straight", "resumed")
     ]
     for rows in both:
@@ -425,13 +404,9 @@ def test_interrupted_run_goes_on(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_whole_experiment_as_a_command(tmp_path):
-    command = [sys.executable, "-m", "experiments.image_translation", *SMALL, "--out", tmp_path]
-    done = subprocess.run(
-        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+def test_whole_experiment_as_a_command(experiment, tmp_path):
+    experiment.as_a_command(*SMALL, "--out", tmp_path)
+    results = experiment.results(tmp_path)
     rows = results["cells"]["facades"]["rows"]
     starts = {method: rows[method]["curves"]["generator l1"] for method in METHODS}
     assert np.shape(starts["adam"]) == (2, 1)

@@ -450,24 +450,29 @@ def test_imagenet_must_be_there(experiment, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("interrupted_at", [7, 43])
-def test_interrupted_run_goes_on(experiment, monkeypatch, tmp_path, interrupted_at):
-    """In the second stage of a method, and among the schedules by epoch, from checkpoints."""
+def test_interrupted_run_goes_on(experiment, monkeypatch, tmp_path):
+    """From the second stage of a method, and, by checkpoints, from among the schedules by epoch."""
     monkeypatch.setattr("experiments._common._parts.SHORT", 0)
     options = [*SMALL, "--out"]
     experiment(*options, tmp_path / "straight")
-    original, calls = _run.Curves.log, []
+    original = _run.Curves.log
 
-    def log(*args):
-        calls.append(1)
-        if len(calls) == interrupted_at:
-            raise KeyboardInterrupt
-        original(*args)
+    def interrupted(after):
+        calls = []
 
-    with monkeypatch.context() as patch:
-        patch.setattr(_run.Curves, "log", log)
-        with pytest.raises(SystemExit, match="interrupted"):
-            experiment(*options, tmp_path / "resumed")
+        def log(*args):
+            calls.append(1)
+            if len(calls) > after:
+                raise KeyboardInterrupt
+            original(*args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_run.Curves, "log", log)
+            with pytest.raises(SystemExit, match="interrupted"):
+                experiment(*options, tmp_path / "resumed", "--resume")
+
+    interrupted(after=6)
+    interrupted(after=36)
     experiment(*options, tmp_path / "resumed", "--resume")
     cells = [experiment.results(tmp_path / name)["cells"][0] for name in ("straight", "resumed")]
     for cell in cells:
@@ -493,10 +498,10 @@ def test_diverging_schedules_are_one_line(experiment, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["SmallCNN", "ResNet18"])
-def test_networks(experiment, tmp_path, network):
-    """With normalisation layers, too, in whose running statistics C is measured."""
-    options = ["--network", network, "--examples", "12", "--epochs", "1", "--stages", "1"]
+@pytest.mark.usefixtures("small_resnet")
+def test_network_with_normalisation(experiment, tmp_path):
+    """C is measured in its running statistics."""
+    options = ["--network", "ResNet18", "--examples", "12", "--epochs", "1", "--stages", "1"]
     experiment(*SMALL, *options, "--only", "methods", "--out", tmp_path)
     (cell,) = experiment.results(tmp_path)["cells"]
     assert np.all(np.isfinite(cell["methods"]["own"]["runs"]["measured"]["noise_stds"]))

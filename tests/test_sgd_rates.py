@@ -1,10 +1,6 @@
 """The experiment about SGD and its bounds: its parts against NumPy, and runs."""
 
-import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +8,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from experiments._common import main
-from experiments.sgd_rates import Config, _run, run
+from experiments.sgd_rates import Config, _run
 from experiments.sgd_rates._config import parts_of, plan_of
 from experiments.sgd_rates._descend import descend, measure
 from experiments.sgd_rates._network import HIDDEN, network_loss, starts_of
@@ -22,27 +17,7 @@ from experiments.sgd_rates._regression import drawn_problem, exact_floor, square
 from experiments.sgd_rates._report import bound_table, holding, verdicts
 from experiments.sgd_rates._rows import records_of, row_of, running_mean, slope_of
 
-ROOT = Path(__file__).parents[1]
 SMALL = ["--seeds", "2", "--steps", "30", "--batch-sizes", "1", "4", "--examples", "60"]
-
-
-def run_in_process(monkeypatch, *options):
-    monkeypatch.setattr(sys, "argv", ["sgd_rates", *map(str, options)])
-    main(run, Config)
-
-
-def failure(monkeypatch, *options):
-    with pytest.raises(SystemExit) as stopped:
-        run_in_process(monkeypatch, *options)
-    message = stopped.value.code
-    assert isinstance(message, str)
-    assert message.startswith("error: ")
-    assert "\n" not in message
-    return message
-
-
-def results_of(folder):
-    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -244,8 +219,8 @@ def test_sentences_and_tables():
         (["--data", "no_such_set_anywhere"], "no_such_set_anywhere"),
     ],
 )
-def test_wrong_options(monkeypatch, tmp_path, options, message):
-    assert re.search(message, failure(monkeypatch, *options, "--out", tmp_path / "out"))
+def test_wrong_options(experiment, tmp_path, options, message):
+    assert re.search(message, experiment.failure(*options, "--out", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -259,14 +234,14 @@ def test_parts_by_preset():
 
 
 @pytest.mark.usefixtures("quick_compilation")
-def test_regression_alone(monkeypatch, tmp_path, capsys):
+def test_regression_alone(experiment, monkeypatch, tmp_path, capsys):
     options = ["--seeds", "2", "--steps", "30", "--batch-sizes", "4", "--only", "regression"]
     options += ["--out", tmp_path]
     feature = {"share": 0.18, "step_size": 0.3, "gaps": [0.4, 0.5], "exact": 0.45}
     feature |= {"variance_at_best": 1.0, "variance_on_the_way": 5.0}
     monkeypatch.setattr(_run, "rare_feature", lambda plan: feature)
-    run_in_process(monkeypatch, *options)
-    found = results_of(tmp_path)["regression"]
+    experiment(*options)
+    found = experiment.results(tmp_path)["regression"]
     assert found["strong_convexity"] == pytest.approx(0.1)
     rows = found["known"]["rows"]
     assert len(rows) == 8
@@ -285,15 +260,15 @@ def test_regression_alone(monkeypatch, tmp_path, capsys):
         seeds=2, steps=30, batch_sizes=(4,), only=("regression",), out=tmp_path, resume=True
     )
     assert _run.computed(config, plan_of(config))["regression"] == found
-    message = failure(monkeypatch, *options, "--resume", "--steps", "40")
+    message = experiment.failure(*options, "--resume", "--steps", "40")
     assert "steps differ" in message
 
 
 @pytest.mark.slow
-def test_all_parts(monkeypatch, tmp_path, capsys):
+def test_all_parts(experiment, tmp_path, capsys):
     parts = ["--only", "regression", "logistic", "network", "resnet"]
-    run_in_process(monkeypatch, *SMALL, *parts, "--epochs", "1", "--out", tmp_path)
-    results = results_of(tmp_path)
+    experiment(*SMALL, *parts, "--epochs", "1", "--out", tmp_path)
+    results = experiment.results(tmp_path)
     for part in ("regression", "logistic", "network", "resnet"):
         assert part in results
     for row in results["logistic"]["rows"] + results["network"]["rows"]:
@@ -307,8 +282,6 @@ def test_all_parts(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_as_a_command(tmp_path):
-    command = [sys.executable, "-m", "experiments.sgd_rates", "--out", str(tmp_path), *SMALL]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
-    assert "the bound is above the mean" in done.stdout
+def test_as_a_command(experiment, tmp_path):
+    said = experiment.as_a_command(*SMALL, "--out", tmp_path)
+    assert "the bound is above the mean" in said

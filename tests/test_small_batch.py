@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import jaxnoise as jn
-from experiments._common import paired, replica, significance, what_seeds_can_tell
+from experiments._common import open_curves, paired, replica, significance, what_seeds_can_tell
 from experiments.small_batch import Config, _run, _train
 from experiments.small_batch._compare import (
     batch_verdict,
@@ -460,13 +460,19 @@ def test_divergence_is_reported(experiment, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["SmallCNN", "ResNet18"])
-def test_networks(experiment, tmp_path, network):
-    """With normalisation layers, too, whose state tr Σ is measured with."""
-    options = ["--network", network, "--only", "sgd", "--grid", "1", "--examples", "10"]
-    experiment(*SMALL, *options, "--option-two", "--out", tmp_path)
-    (cell,) = experiment.results(tmp_path)["cells"]
-    assert np.all(np.isfinite(cell["runs"]["paper"]["noise"]["covariance_trace"]))
+@pytest.mark.usefixtures("quick_compilation", "small_resnet")
+def test_network_with_normalisation(tmp_path):
+    """tr Σ is measured with its state."""
+    options = {"examples": 10, "test_examples": 5, "noise_examples": 4, "seeds": 2, "epochs": 1}
+    plan = plan_of(Config(network=("ResNet18",), option_two=True, **options))
+    (task,) = plan.tasks
+    problem = problem_of(jn.data.load("digits"), plan, task)
+    run = Run(task, "sgd", 8, "paper", 10)
+    with open_curves(tmp_path) as curves:
+        row = _train.trained(problem, plan, run, tmp_path / "parts", curves)
+    assert np.shape(row["noise"]["covariance_trace"]) == (2, 1)
+    assert np.isfinite(row["noise"]["covariance_trace"]).all()
+    assert np.shape(row["drawn_test_accuracy"]) == (2,)
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ from experiments.smoothing_sharpness._report import sweep_table
 
 SMALL = [
     "--epochs", "2", "--seeds", "2", "--examples", "64", "--test-examples", "20",
-    "--batch-sizes", "4", "16", "--learning-rates", "0.05", "0.2",
+    "--batch-sizes", "4", "16", "--learning-rates", "0.05", "0.2", "--noise-gradients", "1000",
 ]  # fmt: skip
 
 
@@ -250,7 +250,8 @@ def test_comparisons_and_sentences():
 @pytest.fixture(scope="module")
 def plan():
     options = {"examples": 60, "test_examples": 60, "batch_sizes": (2, 4), "rho": 1e-5}
-    return dataclasses.replace(plan_of(Config(seeds=1, epochs=2, **options)), sharpness_batches=2)
+    fast = {"sharpness_batches": 2, "noise_gradients": 4000, "epochs": 2}
+    return plan_of(Config(seeds=1, **fast, **options))
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +311,6 @@ def test_runs_that_diverged_are_not_measured(problem, plan, point, factor):
 @pytest.mark.usefixtures("quick_compilation")
 def test_noise_at_a_point(monkeypatch, problem, plan, point, gradients):
     monkeypatch.setattr(_noise, "FACTORS", (1, 8, 64))
-    monkeypatch.setattr(_noise, "GRADIENTS", 4000)
     g, _ = gradients
     found = noise_at(problem, plan, *point)
     n, centered = len(g), g - g.mean(0)
@@ -469,15 +469,15 @@ def test_interrupted_run_goes_on(experiment, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["SmallCNN", "ResNet18"])
-def test_networks(experiment, monkeypatch, tmp_path, network):
-    """With normalisation layers, too; however little was learnt, all is measured."""
+@pytest.mark.usefixtures("small_resnet")
+def test_network_with_normalisation(experiment, monkeypatch, tmp_path):
+    """However little was learnt, all is measured."""
 
     def high_starts(*args):
         return [row | {"train_loss": 1e9} for row in measured_starts(*args)]
 
     monkeypatch.setattr(_run, "measured_starts", high_starts)
-    options = ["--network", network, "--seeds", "1", "--examples", "16", "--batch-sizes", "8"]
+    options = ["--network", "ResNet18", "--seeds", "1", "--examples", "16", "--batch-sizes", "8"]
     experiment(*SMALL, *options, "--epochs", "1", "--out", tmp_path)
     columns = experiment.results(tmp_path)["columns"]
     assert np.all(np.isfinite(np.array(columns["sharpness"], float)))

@@ -1,11 +1,7 @@
 """The experiment about vanishing gradients: its parts against NumPy, and whole runs."""
 
-import json
 import re
-import subprocess
-import sys
 import types
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,31 +10,15 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import jaxnoise as jn
-from experiments._common import begin, main, remembered
-from experiments.vanishing_gradients import Config, _logistic, _networks, _run, _toy, run
+from experiments._common import begin, remembered
+from experiments.vanishing_gradients import Config, _logistic, _networks, _run, _toy
 from experiments.vanishing_gradients._config import plan_of
 from experiments.vanishing_gradients._keep import Trajectory, write_iterate
 from experiments.vanishing_gradients._measure import THRESHOLDS, by_name, claim, vanishing_numbers
 from experiments.vanishing_gradients._report import verdicts
 
-ROOT = Path(__file__).parents[1]
 SMALL = ["--epochs", "1", "--seeds", "2", "--examples", "64", "--subset", "8"]
 DENSE = [*SMALL, "--networks", "FeedForward"]
-
-
-def run_in_process(monkeypatch, *options):
-    monkeypatch.setattr(sys, "argv", ["vanishing_gradients", *map(str, options)])
-    main(run, Config)
-
-
-def failure(monkeypatch, *options):
-    with pytest.raises(SystemExit) as stopped:
-        run_in_process(monkeypatch, *options)
-    message = stopped.value.code
-    assert isinstance(message, str)
-    assert message.startswith("error: ")
-    assert "\n" not in message
-    return message
 
 
 @pytest.fixture
@@ -267,8 +247,8 @@ def test_iterates_come_back_one_by_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_run_writes_its_report_and_reads_itself_back(monkeypatch, tmp_path, capsys):
-    run_in_process(monkeypatch, *DENSE, "--out", tmp_path)
+def test_run_writes_its_report_and_reads_itself_back(experiment, monkeypatch, tmp_path, capsys):
+    experiment(*DENSE, "--out", tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 4
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
@@ -276,7 +256,7 @@ def test_run_writes_its_report_and_reads_itself_back(monkeypatch, tmp_path, caps
         "parts", "report.html", "results.json", "vanishing_gradients.png",
     }  # fmt: skip
     assert all(path.suffix == ".json" for path in (tmp_path / "parts").iterdir())
-    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    results = experiment.results(tmp_path)
     points = results["logistic"]["digits"]["points"]
     assert points["w_*"]["gradient_norm"][0] <= 1e-8
     assert min(points["w_SGD"]["gap"]) > 0
@@ -296,35 +276,35 @@ def test_run_writes_its_report_and_reads_itself_back(monkeypatch, tmp_path, caps
 
     for name in ("toy", "logistic", "network"):
         monkeypatch.setattr(_run, name, again)
-    run_in_process(monkeypatch, *DENSE, "--out", tmp_path, "--resume")
-    resumed = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    experiment(*DENSE, "--out", tmp_path, "--resume")
+    resumed = experiment.results(tmp_path)
     assert all(resumed[key] == results[key] for key in ("toy", "logistic", "networks", "claim"))
 
 
-def test_part_of_a_run(monkeypatch, tmp_path):
-    run_in_process(monkeypatch, "--only", "toy", "--out", tmp_path)
-    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+def test_part_of_a_run(experiment, tmp_path):
+    experiment("--only", "toy", "--out", tmp_path)
+    results = experiment.results(tmp_path)
     assert "logistic" not in results
     assert (tmp_path / "report.html").read_text(encoding="utf-8").count("data:image/png") == 1
 
 
 @pytest.mark.parametrize("option", ["--epochs", "--seeds", "--examples", "--subset", "--sgd-step"])
-def test_zero_is_refused(monkeypatch, tmp_path, option):
-    assert option in failure(monkeypatch, option, "0", "--out", tmp_path)
+def test_zero_is_refused(experiment, tmp_path, option):
+    assert option in experiment.failure(option, "0", "--out", tmp_path)
 
 
-def test_unknown_data_is_one_line(monkeypatch, tmp_path):
+def test_unknown_data_is_one_line(experiment, tmp_path):
     out = tmp_path / "out"
-    message = failure(monkeypatch, "--data", "no_such_set_anywhere", "--out", out)
+    message = experiment.failure("--data", "no_such_set_anywhere", "--out", out)
     assert "no_such_set_anywhere" in message
     assert not out.exists()
 
 
 @pytest.mark.slow
-def test_interrupted_run_goes_on(monkeypatch, tmp_path):
+def test_interrupted_run_goes_on(experiment, monkeypatch, tmp_path):
     """Training breaks off after an epoch; measuring after the first seed."""
     options = [*DENSE, "--epochs", "3", "--only", "networks", "--out"]
-    run_in_process(monkeypatch, *options, tmp_path / "straight")
+    experiment(*options, tmp_path / "straight")
 
     def interrupted(name, calls):
         original, count = getattr(_networks, name), []
@@ -338,15 +318,13 @@ def test_interrupted_run_goes_on(monkeypatch, tmp_path):
         with monkeypatch.context() as patch:
             patch.setattr(_networks, name, wrapper)
             with pytest.raises(SystemExit, match="interrupted"):
-                run_in_process(monkeypatch, *options, tmp_path / "resumed", "--resume")
+                experiment(*options, tmp_path / "resumed", "--resume")
 
     interrupted("write_iterate", 2)
     interrupted("measurements", 1)
-    run_in_process(monkeypatch, *options, tmp_path / "resumed", "--resume")
+    experiment(*options, tmp_path / "resumed", "--resume")
     rows = [
-        json.loads((tmp_path / name / "results.json").read_text())["networks"][
-            "FeedForward, digits"
-        ]
+        experiment.results(tmp_path / name)["networks"]["FeedForward, digits"]
         for name in ("straight", "resumed")
     ]
     for row in rows:
@@ -355,22 +333,18 @@ def test_interrupted_run_goes_on(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_whole_experiment_as_a_command(tmp_path):
-    command = [sys.executable, "-m", "experiments.vanishing_gradients", *SMALL, "--out", tmp_path]
-    done = subprocess.run(
-        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+def test_whole_experiment_as_a_command(experiment, tmp_path):
+    experiment.as_a_command(*SMALL, "--out", tmp_path)
+    results = experiment.results(tmp_path)
     assert list(results["networks"]) == ["FeedForward, digits", "SmallCNN, digits"]
 
 
 @pytest.mark.slow
-def test_ijcnn1_at_the_solution(monkeypatch, tmp_path, real_data_dir):
+def test_ijcnn1_at_the_solution(experiment, tmp_path, real_data_dir):
     """Without bias or scaling the accuracy comes within half a per cent of the paper's 0.9219."""
     options = ("--data", "ijcnn1", "--only", "logistic", "--epochs", "1", "--out", tmp_path)
-    run_in_process(monkeypatch, *options)
-    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    experiment(*options)
+    results = experiment.results(tmp_path)
     point = results["logistic"]["ijcnn1"]["points"]["w_*"]
     assert point["gradient_norm"][0] <= 1e-8
     assert point["train_accuracy"][0] == pytest.approx(0.9172, abs=2e-4)

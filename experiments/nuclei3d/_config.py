@@ -22,9 +22,10 @@ class Config:
 
     step: tyro.conf.Positional[Step]
     """What to do; all: every step, one after another."""
-    preset: Literal["toy", "small", "paper"] = "toy"
+    preset: Literal["toy", "small", "kidney", "paper"] = "toy"
     """toy: drawn microscopy, offline, five minutes; small: mouse embryos with ground truth
-    (BBBC050), under an hour; paper: rat kidney at the published settings, for a GPU."""
+    (BBBC050), under an hour; kidney: slices of rat kidney, GANs of few channels; paper: the same at
+    the published settings, for a GPU."""
     data: str | None = None
     """The microscope's volumes instead of the preset's: "microscope" (drawn), the name of a set in
     --data-dir ("bbbc050", "kidney_wsm"), or a path: a stack (.tif, .npz, folder of .png), or a
@@ -130,6 +131,8 @@ _VOLUMES: dict[str, dict[str, Any]] = {
     | {"num_train": 4, "num_test": 3},
     "small": {"data": "bbbc050", "shrink": 2, "shape": (32, 70, 70), "num": 40}
     | {"num_train": 33, "num_test": 12},
+    "kidney": {"data": "kidney_wsm", "shrink": 1, "shape": (64, 128, 128), "num": 8}
+    | {"num_train": 1, "num_test": 1},
     "paper": {"data": "kidney_wsm", "shrink": 1, "shape": (128, 128, 128), "num": 200}
     | {"num_train": 100, "num_test": 100},
 }
@@ -137,11 +140,13 @@ _SMALL_GAN = {"crop": 32, "width": 8, "blocks": 2, "layers": 2, "identity_weight
 _GAN: dict[str, dict[str, Any]] = {
     "toy": {"epochs": 5, **_SMALL_GAN, "learning_rate": 1e-3},
     "small": {"epochs": 1, **_SMALL_GAN, "learning_rate": 5e-4},
+    "kidney": {"epochs": 4, **_SMALL_GAN, "crop": 64, "blocks": 3, "learning_rate": 5e-4},
     "paper": {"epochs": 200, "crop": 128, "width": 64, "blocks": 9, "layers": 3},
 }
 _UNET: dict[str, dict[str, Any]] = {
     "toy": {"block": 32, "width": 4, "epochs": 6, "learning_rate": 3e-3},
     "small": {"block": 32, "width": 8, "epochs": 6, "learning_rate": 2e-3},
+    "kidney": {"block": 32, "width": 4, "epochs": 30, "learning_rate": 2e-3},
     "paper": {"block": 64, "width": 8, "epochs": 200, "learning_rate": 1e-3},
 }
 

@@ -44,6 +44,8 @@ class Config:
     """Radius ρ of the worst-case sharpness."""
     sharpness_batches: int = 8
     """Most batches of 128 training examples that the sharpness is a mean over."""
+    noise_gradients: int = 2**17
+    """Gradients of single examples over which the size of ω is measured, for each batch size."""
     epsilon: float = 0.5
     """The critical batch size is that which first brings the running mean of the gradient's norm
     below this."""
@@ -73,6 +75,7 @@ class Plan:
     augment: bool
     rho: float
     sharpness_batches: int
+    noise_gradients: int
     replica_mode: ReplicaMode
 
     @property
@@ -124,6 +127,7 @@ def plan_of(config: Config) -> Plan:
         augment=preset.augment,
         rho=config.rho,
         sharpness_batches=config.sharpness_batches,
+        noise_gradients=config.noise_gradients,
         replica_mode=config.replica_mode,
     )
 
@@ -146,7 +150,7 @@ def fitting(plan: Plan, num_examples: int) -> Plan:
 def _check(config: Config) -> None:
     check_at_least(
         config, 1, "seeds", "epochs", "examples", "test_examples", "batch_sizes",
-        "sharpness_batches",
+        "sharpness_batches", "noise_gradients",
     )  # fmt: skip
     check_positive(config, "learning_rates", "rho", "epsilon")
     if not 0 <= config.reached <= 1:

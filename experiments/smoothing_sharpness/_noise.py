@@ -20,7 +20,6 @@ from ._problem import Problem
 FACTORS = (1, 4, 16)  # of the plan's probe batch size
 DIRECTIONS = 16
 DRAWS = 1000  # mini-batches whose direction is looked at
-GRADIENTS = 2**17  # of single examples, over which the size of ω is measured for each batch size
 _KEPT = 2000, 4  # coordinates and directions that are kept for figures
 
 
@@ -34,8 +33,8 @@ def noise_at(problem: Problem, plan: Plan, params: Any, model_state: Any) -> dic
         "coordinate_normality": statistics of all the others;
         "projections": ω of `DRAWS` batches along some random directions (DRAWS, K);
         "normality": statistics of each of the `DIRECTIONS`;
-        "rms": √E‖ω‖² of batches drawn with replacement, and its standard error, over `GRADIENTS`
-        single ones;
+        "rms": √E‖ω‖² of batches drawn with replacement, and its standard error, over the plan's
+        number of single ones;
         "rms_without": of batches drawn without.
     """
     loss_fn = problem.starts.loss_fn(params, model_state, jn.losses.cross_entropy)
@@ -49,6 +48,7 @@ def noise_at(problem: Problem, plan: Plan, params: Any, model_state: Any) -> dic
     for size in (plan.probe_batch_size * factor for factor in FACTORS):
         if size > n:
             continue
+        num = max(2, plan.noise_gradients // size)
         drawn = rng.integers(n, size=(DRAWS, size))
         projections = along[drawn].mean(axis=1)
         omega = np.asarray(noise_of(loss_fn, params, data, drawn[0], mean))
@@ -62,7 +62,9 @@ def noise_at(problem: Problem, plan: Plan, params: Any, model_state: Any) -> dic
                 "projections": projections[:, : _KEPT[1]],
                 "normality": jn.gradients.normality(projections),
                 **{
-                    name: rms_noise(loss_fn, params, data, batches_of(rng, n, size, again), mean)
+                    name: rms_noise(
+                        loss_fn, params, data, batches_of(rng, n, size, num, again), mean
+                    )
                     for name, again in (("rms", True), ("rms_without", False))
                 },
             }
@@ -70,9 +72,8 @@ def noise_at(problem: Problem, plan: Plan, params: Any, model_state: Any) -> dic
     return {"noise_std": float(jn.gradients.noise_std(loss_fn, params, data)), "sizes": sizes}
 
 
-def batches_of(rng: np.random.Generator, n: int, size: int, again: bool) -> np.ndarray:
+def batches_of(rng: np.random.Generator, n: int, size: int, num: int, again: bool) -> np.ndarray:
     """(num, b) rows of n examples; within a batch an example may come again, or not."""
-    num = max(2, GRADIENTS // size)
     if again:
         return rng.integers(n, size=(num, size))
     return np.stack([rng.choice(n, size, replace=False) for _ in range(num)])

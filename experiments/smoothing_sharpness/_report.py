@@ -13,7 +13,7 @@ from ._correlate import RESAMPLES
 from ._critical import Columns
 from ._figures import noise_picture, other_picture, picture
 from ._findings import Findings
-from ._noise import DIRECTIONS, DRAWS, GRADIENTS, over
+from ._noise import DIRECTIONS, DRAWS, over
 
 SIGNS = {1: "+", -1: "−", 0: "0", None: "no claim"}
 
@@ -253,8 +253,8 @@ def report_noise(report: Report, findings: Findings) -> None:
     )
     report.heading("Halving η, and quadrupling b")
     report.text(
-        f"√E‖ηω‖² at the same parameters, over {GRADIENTS} gradients of single examples for each "
-        "batch size. Halving η halves it by arithmetic; "
+        f"√E‖ηω‖² at the same parameters, over {plan.noise_gradients} gradients of single "
+        "examples for each batch size. Halving η halves it by arithmetic; "
         "quadrupling b does where batches are drawn with replacement. Training draws without, and "
         "the noise of a batch that is a good part of the examples is then smaller still."
     )

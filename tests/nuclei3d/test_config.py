@@ -9,7 +9,7 @@ from experiments.nuclei3d._config import Config, plan_of
 from experiments.nuclei3d._variants import VARIANTS, gans_of
 
 
-@pytest.mark.parametrize("preset", ["toy", "small", "paper"])
+@pytest.mark.parametrize("preset", ["toy", "small", "kidney", "paper"])
 def test_presets_are_plans_that_json_holds(preset, tmp_path):
     plan = plan_of(Config("all", preset=preset))
     write_json(tmp_path / "plan.json", plan)

@@ -1,7 +1,6 @@
-"""The experiments run, write what they promise, and fail with one clear line."""
+"""The tour runs, writes what it promises, and fails with one clear line."""
 
 import gzip
-import json
 import re
 import subprocess
 import sys
@@ -12,19 +11,12 @@ import numpy as np
 import pytest
 
 from experiments import tour
-from experiments._common import main, mean_and_std, text_table, write_json
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
     "--epochs", "1", "--seeds", "2", "--max-examples", "40", "--resolution", "4",
     "--landscape-examples", "16",
 ]  # fmt: skip
-
-
-def run_in_process(monkeypatch, *options):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["tour", *map(str, options)])
-    main(tour.run, tour.Config)
 
 
 def run_as_command(*options, timeout=600):
@@ -53,17 +45,14 @@ def idx_folder(tmp_path):
     return folder
 
 
-@pytest.mark.usefixtures("quick_compilation")
-def test_tour_writes_its_report(monkeypatch, tmp_path, capsys, idx_folder):
+def test_tour_writes_its_report(experiment, tmp_path, capsys, idx_folder):
     out = tmp_path / "out"
-    run_in_process(
-        monkeypatch, *SMALL, "--data", "tiny", "--data-dir", idx_folder.parent, "--out", out
-    )
+    experiment(*SMALL, "--data", "tiny", "--data-dir", idx_folder.parent, "--out", out)
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 3
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)  # nothing is fetched
     assert "SGD at TRSGD&#x27;s mean step" in page
-    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    results = experiment.results(out)
     assert results["settings"]["batch_size"] == 8
     assert len(results["runs"]["TRSGD"]["test_accuracy"]) == 2
     assert np.shape(results["landscape"]["SGD"]["values"]) == (4, 4)
@@ -74,59 +63,46 @@ def test_tour_writes_its_report(monkeypatch, tmp_path, capsys, idx_folder):
     assert not plt.get_fignums()
 
 
-def failure(monkeypatch, capsys, *options):
-    with pytest.raises(SystemExit) as stopped:
-        run_in_process(monkeypatch, *options)
-    message = stopped.value.code
-    assert isinstance(message, str), capsys.readouterr()
-    assert message.startswith("error: ")
-    assert "\n" not in message
-    return message
-
-
-def test_unknown_data_is_one_line(monkeypatch, tmp_path, capsys):
+def test_unknown_data_is_one_line(experiment, tmp_path):
     out = tmp_path / "out"
-    message = failure(monkeypatch, capsys, "--data", "no_such_set_anywhere", "--out", out)
+    message = experiment.failure("--data", "no_such_set_anywhere", "--out", out)
     assert "no_such_set_anywhere" in message
     assert not out.exists()
 
 
 @pytest.mark.parametrize("kept", [0, 5, 30, 200])
-def test_truncated_file_is_one_line(monkeypatch, tmp_path, capsys, idx_folder, kept):
+def test_truncated_file_is_one_line(experiment, tmp_path, idx_folder, kept):
     damaged = idx_folder / "train-images-idx3-ubyte.gz"
     damaged.write_bytes(damaged.read_bytes()[:kept])
     out = tmp_path / "out"
-    message = failure(
-        monkeypatch, capsys, "--data", "tiny", "--data-dir", idx_folder.parent, "--out", out
-    )
+    message = experiment.failure("--data", "tiny", "--data-dir", idx_folder.parent, "--out", out)
     assert damaged.name in message
     assert not out.exists()
 
 
-@pytest.mark.usefixtures("quick_compilation")
-def test_diverging_run_is_one_line(monkeypatch, tmp_path, capsys):
-    message = failure(monkeypatch, capsys, *SMALL, "--learning-rate", "1e6", "--out", tmp_path)
+def test_diverging_run_is_one_line(experiment, tmp_path):
+    message = experiment.failure(*SMALL, "--learning-rate", "1e6", "--out", tmp_path)
     assert "not finite at step" in message
     assert not (tmp_path / "report.html").exists()
     assert not (tmp_path / "results.json").exists()
 
 
 @pytest.mark.parametrize("option", ["--epochs", "--seeds", "--batch-size", "--max-examples"])
-def test_zero_is_refused(monkeypatch, tmp_path, capsys, option):
-    message = failure(monkeypatch, capsys, option, "0", "--out", tmp_path)
+def test_zero_is_refused(experiment, tmp_path, option):
+    message = experiment.failure(option, "0", "--out", tmp_path)
     assert option.removeprefix("--").replace("-", "_") in message.replace("-", "_")
 
 
-def test_vectors_are_refused(monkeypatch, tmp_path, capsys):
+def test_vectors_are_refused(experiment, tmp_path):
     np.savez(tmp_path / "vectors.npz", train_features=np.zeros((4, 2)), train_label=np.arange(4))
-    message = failure(monkeypatch, capsys, "--data", "vectors", "--data-dir", tmp_path)
+    message = experiment.failure("--data", "vectors", "--data-dir", tmp_path)
     assert "vectors" in message
 
 
 @pytest.mark.slow
-def test_interrupted_tour_resumes(monkeypatch, tmp_path, capsys):
+def test_interrupted_tour_resumes(experiment, monkeypatch, tmp_path):
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    run_in_process(monkeypatch, *SMALL, "--out", straight)
+    experiment(*SMALL, "--out", straight)
     grid = tour.jn.landscape.loss_grid
 
     def interrupted(*args, **options):
@@ -134,12 +110,10 @@ def test_interrupted_tour_resumes(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(tour.jn.landscape, "loss_grid", interrupted)
     with pytest.raises(SystemExit, match="interrupted"):
-        run_in_process(monkeypatch, *SMALL, "--out", resumed)
+        experiment(*SMALL, "--out", resumed)
     monkeypatch.setattr(tour.jn.landscape, "loss_grid", grid)
-    run_in_process(monkeypatch, *SMALL, "--out", resumed, "--resume")
-    runs = [
-        json.loads((folder / "results.json").read_text())["runs"] for folder in (straight, resumed)
-    ]
+    experiment(*SMALL, "--out", resumed, "--resume")
+    runs = [experiment.results(folder)["runs"] for folder in (straight, resumed)]
     for name, run in runs[0].items():
         del run["training_seconds"], runs[1][name]["training_seconds"]
     assert runs[0] == runs[1]
@@ -152,11 +126,10 @@ def test_wrong_option_ends_without_traceback():
 
 
 @pytest.mark.slow
-def test_tour_as_a_command(tmp_path):
-    done = run_as_command("--out", tmp_path / "tour")
-    assert done.returncode == 0, done.stderr
-    assert "TRSGD" in done.stdout
-    results = json.loads((tmp_path / "tour" / "results.json").read_text(encoding="utf-8"))
+def test_tour_as_a_command(experiment, tmp_path):
+    said = experiment.as_a_command("--out", tmp_path / "tour")
+    assert "TRSGD" in said
+    results = experiment.results(tmp_path / "tour")
     for run in results["runs"].values():
         assert min(run["test_accuracy"]) > 0.9
 
@@ -168,13 +141,3 @@ def test_help_documents_every_option():
         "--data", "--data-dir", "--epochs", "--batch-size", "--seeds", "--out", "--resume",
     ):  # fmt: skip
         assert option in done.stdout
-
-
-def test_tables_and_json(tmp_path):
-    assert mean_and_std([1.0, 3.0]) == "2 ± 1.4"
-    assert mean_and_std([0.5]) == "0.5"
-    assert text_table(["a", "b"], [["x", 10]]).splitlines() == ["a   b", "-  --", "x  10"]
-    write_json(tmp_path / "a.json", {"nan": np.float32("nan"), "n": np.arange(2), "p": tmp_path})
-    assert json.loads((tmp_path / "a.json").read_text()) == {
-        "nan": None, "n": [0, 1], "p": str(tmp_path),
-    }  # fmt: skip
