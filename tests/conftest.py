@@ -97,9 +97,10 @@ def real_data_dir():
 def quick_compilation(monkeypatch):
     """A program that runs once on a few pixels isn't worth optimising."""
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for the processes that tests start
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 class Normalised(nnx.Module):
@@ -162,6 +163,12 @@ class Experiment:
 
 
 @pytest.fixture
-def experiment(request, monkeypatch, quick_compilation):
+def experiments(monkeypatch, quick_compilation):
+    """Gives the command line of an experiment by its name."""
+    return lambda name: Experiment(name, monkeypatch)
+
+
+@pytest.fixture
+def experiment(request, experiments):
     """The experiment that the file of tests is named after."""
-    return Experiment(request.path.stem.removeprefix("test_"), monkeypatch)
+    return experiments(request.path.stem.removeprefix("test_"))

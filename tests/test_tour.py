@@ -127,11 +127,10 @@ def test_wrong_option_ends_without_traceback():
 
 @pytest.mark.slow
 def test_tour_as_a_command(experiment, tmp_path):
-    said = experiment.as_a_command("--out", tmp_path / "tour")
-    assert "TRSGD" in said
-    results = experiment.results(tmp_path / "tour")
-    for run in results["runs"].values():
-        assert min(run["test_accuracy"]) > 0.9
+    few = ["--epochs", "1", "--seeds", "2", "--resolution", "8", "--landscape-examples", "32"]
+    assert "TRSGD" in experiment.as_a_command(*few, "--out", tmp_path)
+    for run in experiment.results(tmp_path)["runs"].values():
+        assert min(run["test_accuracy"]) > 0.8
 
 
 def test_help_documents_every_option():
