@@ -148,12 +148,12 @@ class ResNet18(_ResNet):
         in_channels channels.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax
       >>> from flax import nnx
       >>> import jaxnoise as jn
-      >>> model = jn.models.ResNet18(width=4, norm="group", rngs=nnx.Rngs(0))
-      >>> model(jnp.zeros((2, 8, 8, 3))).shape
-      (2, 10)
+      >>> model = nnx.eval_shape(lambda: jn.models.ResNet18(rngs=nnx.Rngs(0)))
+      >>> sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+      11173962
     """
 
     layers, block = (2, 2, 2, 2), _BasicBlock

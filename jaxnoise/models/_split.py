@@ -68,7 +68,7 @@ def split_train(
       >>> import jax, jax.numpy as jnp
       >>> from flax import nnx
       >>> import jaxnoise as jn
-      >>> model = jn.models.ResNet18(width=4, rngs=nnx.Rngs(0))
+      >>> model = jn.models.WideResNet(depth=10, width=1, rngs=nnx.Rngs(0))
       >>> params, model_state, train_loss = jn.models.split_train(model, jn.losses.cross_entropy)
       >>> batch = {"image": jnp.zeros((3, 8, 8, 3)), "label": jnp.array([0, 1, 2])}
       >>> losses, model_state = train_loss(params, model_state, batch, jax.random.key(0))
