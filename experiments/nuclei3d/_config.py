@@ -23,7 +23,7 @@ class Config:
     step: tyro.conf.Positional[Step]
     """What to do; all: every step, one after another."""
     preset: Literal["toy", "small", "kidney", "paper"] = "toy"
-    """toy: drawn microscopy, offline, five minutes; small: mouse embryos with ground truth
+    """toy: drawn microscopy, offline, six minutes; small: mouse embryos with ground truth
     (BBBC050), under an hour; kidney: slices of rat kidney, GANs of few channels; paper: the same at
     the published settings, for a GPU."""
     data: str | None = None
