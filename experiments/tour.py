@@ -33,6 +33,9 @@ import jaxnoise as jn
 
 from ._common import (
     Report,
+    begin,
+    check_at_least,
+    check_positive,
     environment,
     images_of,
     main,
@@ -46,6 +49,12 @@ from ._common import (
 )
 
 THRESHOLDS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+
+# The options that trainings depend on.
+TRAINING = (
+    "data", "max_examples", "epochs", "batch_size", "learning_rate", "momentum", "weight", "period",
+    "seeds",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,14 +95,11 @@ class Config:
 
 def run(config: Config) -> None:
     started = time.perf_counter()
-    for name in ("epochs", "seeds", "max_examples", "landscape_examples"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
+    _check(config)
     dataset = jn.data.load(config.data, data_dir=config.data_dir)
     train, test = images_of(dataset, config.max_examples, config.max_examples)
     folder = config.out / "tour_checkpoints"
-    if not config.resume:
-        shutil.rmtree(folder, ignore_errors=True)
+    begin(folder, {name: getattr(config, name) for name in TRAINING}, config.resume)
 
     # The same starts and the same order of examples for each optimizer, one per seed.
     starts = starts_of("SmallCNN", train, test, config.seeds)
@@ -161,6 +167,16 @@ def run(config: Config) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     print(text_table(header, table))
     print(f"\n{config.out / 'report.html'} written after {seconds:.0f} s")
+
+
+def _check(config: Config) -> None:
+    counts = ("epochs", "seeds", "max_examples", "landscape_examples", "batch_size", "period")
+    check_at_least(config, 1, *counts)
+    check_at_least(config, 2, "resolution")
+    check_at_least(config, 0, "weight")
+    check_positive(config, "learning_rate", "radius")
+    if not 0 <= config.momentum < 1:
+        raise ValueError(f"--momentum must be in [0, 1), got {config.momentum}")
 
 
 def optimizers(config: Config) -> dict[str, tuple[float, Any]]:

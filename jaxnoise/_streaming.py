@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ._checks import check_whole
 from ._progress import Progress
 from ._tree import num_examples
 
@@ -32,7 +33,10 @@ def default_chunk_size(data: Any) -> int:
 
 
 def check_chunk_size(chunk_size: int | None, name: str = "chunk_size") -> None:
-    if chunk_size is not None and chunk_size < 1:
+    if chunk_size is None:
+        return
+    check_whole(chunk_size, name)
+    if chunk_size < 1:
         raise ValueError(f"{name} must be a positive number, got {chunk_size}")
 
 

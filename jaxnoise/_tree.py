@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -40,10 +41,12 @@ def num_examples(batch: Any, name: str = "data") -> int:
     if not shapes:
         raise ValueError(f"{name} is empty: give arrays with a leading example axis")
     if scalars := [path for path, shape in shapes.items() if not shape]:
-        raise ValueError(f"{name}: {', '.join(scalars)} has no example axis; every leaf needs one")
+        found = textwrap.shorten(", ".join(scalars), 90, placeholder=" …") or "it"
+        raise ValueError(f"{name}: {found} has no example axis; every leaf needs one")
     lengths = {shape[0] for shape in shapes.values()}
     if len(lengths) > 1:
         found = ", ".join(f"{path or name} {shape}" for path, shape in shapes.items())
+        found = textwrap.shorten(found, 150, placeholder=" …")
         raise ValueError(f"{name}: all leaves need the same leading example axis, got {found}")
     if 0 in lengths:
         raise ValueError(f"{name} holds no examples")

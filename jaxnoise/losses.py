@@ -6,13 +6,14 @@ of adversarial training scores.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from . import _tree
+from . import _checks, _tree
 
 _LEAST = 1e-30  # probability that has a logarithm
 
@@ -25,7 +26,11 @@ def cross_entropy(outputs: jax.Array, batch: Any) -> jax.Array:
       batch: holds "label", (B,) integers in 0…K−1.
 
     Returns:
-      (B,) losses in nats.
+      (B,) losses in nats; NaN, with a gradient of NaN, where a label is outside of 0…K−1.
+
+    Raises:
+      TypeError: if scores are not floating or labels no integers.
+      ValueError: if there isn't one label for each example's scores.
 
     Example:
       >>> import jax.numpy as jnp
@@ -33,7 +38,10 @@ def cross_entropy(outputs: jax.Array, batch: Any) -> jax.Array:
       >>> jn.losses.cross_entropy(jnp.zeros((1, 2)), {"label": jnp.array([1])}).round(4)
       Array([0.6931], dtype=float32)
     """
-    return optax.softmax_cross_entropy_with_integer_labels(outputs, batch["label"])
+    label = _labels(outputs, batch)
+    losses = optax.softmax_cross_entropy_with_integer_labels(outputs, label)
+    is_class = (label >= 0) & (label < outputs.shape[-1])
+    return losses * jnp.where(is_class, 1, jnp.nan).astype(losses.dtype)
 
 
 def classification(outputs: jax.Array, batch: Any) -> dict[str, jax.Array]:
@@ -53,7 +61,7 @@ def classification(outputs: jax.Array, batch: Any) -> dict[str, jax.Array]:
       >>> jn.losses.classification(scores, {"label": jnp.array([0, 1])})["accuracy"]
       Array([1., 0.], dtype=float32)
     """
-    correct = jnp.argmax(outputs, axis=-1) == batch["label"]
+    correct = jnp.argmax(outputs, axis=-1) == _labels(outputs, batch)
     return {
         "loss": cross_entropy(outputs, batch),
         "accuracy": correct.astype(outputs.dtype),
@@ -86,6 +94,7 @@ def gan(scores: jax.Array, real: bool) -> jax.Array:
       Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with Conditional Adversarial Networks",
       2017, section 3.2.2 (patches)
     """
+    _checks.check_numbers(scores, "scores")
     targets = jnp.full_like(scores, real)
     return _example_means(optax.sigmoid_binary_cross_entropy(scores, targets))
 
@@ -112,6 +121,7 @@ def least_squares_gan(scores: jax.Array, real: bool) -> jax.Array:
     References:
       Mao, Li, Xie, Lau, Wang, Smolley, "Least Squares Generative Adversarial Networks", 2017, eq. 2
     """
+    _checks.check_numbers(scores, "scores")
     return _example_means(jnp.square(scores - jnp.full_like(scores, real)))
 
 
@@ -134,7 +144,7 @@ def l1(outputs: jax.Array, targets: jax.Array) -> jax.Array:
       >>> jn.losses.l1(jnp.array([[0.0, 1.0], [2.0, 2.0]]), jnp.ones((2, 2)))
       Array([0.5, 1. ], dtype=float32)
     """
-    _check_shapes(outputs, targets)
+    outputs, targets = _alike(outputs, targets)
     return _example_means(jnp.abs(outputs - targets))
 
 
@@ -157,7 +167,7 @@ def l2(outputs: jax.Array, targets: jax.Array) -> jax.Array:
       >>> jn.losses.l2(jnp.array([[0.0, 1.0], [3.0, 3.0]]), jnp.ones((2, 2)))
       Array([0.5, 4. ], dtype=float32)
     """
-    _check_shapes(outputs, targets)
+    outputs, targets = _alike(outputs, targets)
     return _example_means(jnp.square(outputs - targets))
 
 
@@ -276,14 +286,31 @@ def _example_means(values: jax.Array) -> jax.Array:
 
 def _alike(outputs: Any, targets: Any) -> tuple[jax.Array, jax.Array]:
     """Both as floating numbers of one dtype, of at least single precision."""
-    _check_shapes(outputs, targets)
-    outputs = _tree.wide(jnp.asarray(outputs))
-    return outputs, jnp.asarray(targets, outputs.dtype)
-
-
-def _check_shapes(outputs: Any, targets: Any) -> None:
+    _checks.check_numbers(outputs, "outputs")
+    _checks.check_numbers(targets, "targets")
     if jnp.shape(outputs) != jnp.shape(targets):
         raise ValueError(
             f"outputs and targets must have one shape, got {jnp.shape(outputs)} and "
             f"{jnp.shape(targets)}"
         )
+    outputs = _tree.wide(jnp.asarray(outputs))
+    return outputs, jnp.asarray(targets, outputs.dtype)
+
+
+def _labels(outputs: jax.Array, batch: Any) -> jax.Array:
+    """The label of each example, after a look at what there is."""
+    if not isinstance(batch, Mapping) or "label" not in batch:
+        found = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__
+        raise ValueError(f"the batch has no entry 'label': it holds {found}")
+    label = batch["label"]
+    _checks.check_floating(outputs, "outputs")
+    _checks.check_numbers(label, "label")
+    label = jnp.asarray(label)
+    if not jnp.issubdtype(label.dtype, jnp.integer):
+        raise TypeError(f"label must hold classes, integers, got {label.dtype}")
+    if label.shape != outputs.shape[:-1]:
+        raise ValueError(
+            f"label must hold one class for each of the outputs (B, K), got {label.shape} for "
+            f"outputs of shape {outputs.shape}"
+        )
+    return label

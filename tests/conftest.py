@@ -19,13 +19,19 @@ os.environ["MPLBACKEND"] = "Agg"
 
 
 def pytest_configure(config):
-    """Compiled programs are kept between runs, by worker: JAX writes them without a lock."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    folder = str(config.cache.mkdir(f"programs-{worker}"))
+    """Programs here run once on a few numbers: they are hardly optimised, and kept between runs.
+
+    With JAX_DISABLE_MOST_OPTIMIZATIONS=0 they are optimised as usual. Each worker has programs of
+    its own, for JAX writes them without a lock.
+    """
     settings = {
-        "jax_compilation_cache_dir": folder,
+        "jax_compilation_cache_dir": str(
+            config.cache.mkdir("programs-" + os.environ.get("PYTEST_XDIST_WORKER", "main"))
+        ),
         "jax_persistent_cache_min_compile_time_secs": 0.2,
     }
+    if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+        settings["jax_disable_most_optimizations"] = True
     for name, value in settings.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)  # for the processes that tests start
@@ -93,16 +99,6 @@ def real_data_dir():
     return folder
 
 
-@pytest.fixture
-def quick_compilation(monkeypatch):
-    """A program that runs once on a few pixels isn't worth optimising."""
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for the processes that tests start
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 class Normalised(nnx.Module):
     """A convolution, batch normalisation and a read-out, which take no time to compile."""
 
@@ -163,7 +159,7 @@ class Experiment:
 
 
 @pytest.fixture
-def experiments(monkeypatch, quick_compilation):
+def experiments(monkeypatch):
     """Gives the command line of an experiment by its name."""
     return lambda name: Experiment(name, monkeypatch)
 

@@ -20,7 +20,6 @@ SUBPACKAGES = [
 ]  # fmt: skip
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name):
     module = importlib.import_module(name)
@@ -47,7 +46,7 @@ def few_digits(monkeypatch):
     monkeypatch.setattr(jaxnoise.data, "load", load_few)
 
 
-@pytest.mark.usefixtures("quick_compilation", "few_digits")
+@pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_readme_blocks(number, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -24,7 +24,6 @@ from experiments.graduated_toy._smoothness import Smoothness, smoothness_of
 from jaxnoise.smoothing._directions import directions, seeds
 from jaxnoise.smoothing.functions import Problem, rastrigin
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = [
     "--functions", "multi_well", "nested_wells", "--dimensions", "1", "2", "--seeds", "2",
     "--starts", "6", "--powers", "0.5", "2", "--stages", "2", "--steps", "2", "--samples", "2",

@@ -45,8 +45,6 @@ def drawn(kind, shape, seed=0):
     return x.astype(np.float32)
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 KINDS = ["distinct", "ties", "equal", "infinite", "NaN"]
 CASES = [
     ((2, 5, 3), (1, 2, 1)),

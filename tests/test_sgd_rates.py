@@ -29,7 +29,6 @@ def small_problem():
 # Descent and what is measured
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_iterates_one_by_one(small_problem, batch_size):
     a, b = small_problem
@@ -68,7 +67,6 @@ def test_iterates_one_by_one(small_problem, batch_size):
             np.testing.assert_allclose(found[r, s], np.array(path)[records], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_measurements_against_numpy(small_problem):
     a, b = small_problem
     points = np.random.default_rng(1).normal(size=(2, 4, 3))
@@ -169,7 +167,6 @@ def test_a_rare_feature_passes_the_floor_of_the_variance_at_the_solution():
     assert found["variance_on_the_way"] == pytest.approx(1 + (1 / 0.18 - 1) * mean_square, rel=0.1)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_the_network_against_numpy():
     random = np.random.default_rng(2)
     inputs, label = random.normal(size=(6, 5)), random.integers(0, 3, 6)
@@ -233,7 +230,6 @@ def test_parts_by_preset():
 # Runs
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_regression_alone(experiment, monkeypatch, tmp_path, capsys):
     options = ["--seeds", "2", "--steps", "30", "--batch-sizes", "4", "--only", "regression"]
     options += ["--out", tmp_path]

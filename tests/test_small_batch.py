@@ -460,7 +460,7 @@ def test_divergence_is_reported(experiment, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation", "small_resnet")
+@pytest.mark.usefixtures("small_resnet")
 def test_network_with_normalisation(tmp_path):
     """tr Σ is measured with its state."""
     options = {"examples": 10, "test_examples": 5, "noise_examples": 4, "seeds": 2, "epochs": 1}

@@ -42,14 +42,6 @@ SMALL = [
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """Programs that run once on a few images aren't worth optimising."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 # Correlations
 
 
@@ -308,7 +300,6 @@ def test_runs_that_diverged_are_not_measured(problem, plan, point, factor):
     assert row["sharpness"] is row["noise_std"] is None
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_noise_at_a_point(monkeypatch, problem, plan, point, gradients):
     monkeypatch.setattr(_noise, "FACTORS", (1, 8, 64))
     g, _ = gradients

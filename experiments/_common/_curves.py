@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -35,6 +36,8 @@ class Curves:
 
     def __init__(self, path: Path, writers: tuple[Writer, ...] = ()):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():  # a process that was killed may have left a part of a line
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
         self._file = path.open("a", encoding="utf-8")
         self._writers = writers
 

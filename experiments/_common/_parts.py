@@ -16,6 +16,8 @@ SHORT = 20_000  # steps
 def begin(folder: Path, plan: Any, resume: bool) -> None:
     """Empties the folder, unless it holds parts of a run of the same plan that is to go on.
 
+    The plan is the first to come and the first to go: parts without one are of nobody.
+
     Args:
       folder: where the parts are.
       plan: dataclass of all that the numbers depend on.
@@ -26,11 +28,12 @@ def begin(folder: Path, plan: Any, resume: bool) -> None:
     """
     path = folder / "plan.json"
     if not resume:
+        path.unlink(missing_ok=True)
+    if not path.is_file():
         shutil.rmtree(folder, ignore_errors=True)
-    theirs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if theirs is None:
         write_json(path, plan)
         return
+    theirs = json.loads(path.read_text(encoding="utf-8"))
     new = folder / "plan_now.json"
     write_json(new, plan)
     ours = json.loads(new.read_text(encoding="utf-8"))

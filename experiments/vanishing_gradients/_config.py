@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from .._common import check_positive
+
 Part = Literal["toy", "logistic", "networks"]
 Network = Literal["FeedForward", "SmallCNN"]
 
@@ -116,6 +118,7 @@ def plan_of(config: Config) -> Plan:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    check_positive(config, "learning_rate")
     if not 0 < config.sgd_step < 1:
         raise ValueError(f"--sgd-step must lie between 0 and 1, got {config.sgd_step}")
     preset = _PRESETS[config.preset]

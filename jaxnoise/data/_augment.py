@@ -11,12 +11,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.scipy.ndimage import map_coordinates
 from jax.tree_util import Partial
 from jaxtyping import Array, Key, PyTree
 
-from .._tree import as_partial
+from .._checks import as_arrays, check_key, check_numbers, check_whole
+from .._tree import as_partial, is_concrete
 
 Augmentation = Callable[[Key[Array, ""], PyTree], PyTree]
 
@@ -42,6 +44,7 @@ def random_crop(key: Key[Array, ""], images: PyTree, padding: int = 4) -> PyTree
       >>> random_crop(jax.random.key(0), jnp.ones((2, 8, 8, 3), jnp.uint8)).shape
       (2, 8, 8, 3)
     """
+    check_whole(padding, "padding")
     if padding < 0:
         raise ValueError(f"padding must not be negative, got {padding}")
 
@@ -77,6 +80,10 @@ def random_flip(key: Key[Array, ""], images: PyTree, axes: Sequence[int] = (-2,)
       >>> random_flip(jax.random.key(0), jnp.arange(3.0).reshape(1, 1, 3, 1)).shape
       (1, 1, 3, 1)
     """
+    if isinstance(axes, int):
+        raise TypeError(f"axes must be several, such as ({axes},), got {axes}")
+    for axis in axes:
+        check_whole(axis, "axes")
 
     def flip(keys: Array, stack: Array, _name: str) -> Array:
         mirrored = jax.vmap(lambda key: jax.random.bernoulli(key, shape=(len(axes),)))(keys)
@@ -198,6 +205,9 @@ def random_rotation(
     modes = {"zero": "constant", "nearest": "nearest"}
     if fill not in modes:
         raise ValueError(f'fill must be "zero" or "nearest", got {fill!r}')
+    check_numbers(max_degrees, "max_degrees")
+    if is_concrete(max_degrees) and not np.isfinite(max_degrees).all():
+        raise ValueError(f"max_degrees must be finite, got {max_degrees}")
 
     def rotate(keys: Array, stack: Array, name: str) -> Array:
         # planes: (B, P, H, W), P counting channels and, of volumes, slices.
@@ -251,6 +261,8 @@ def map_images(
 
     The keys are None without a key; `others` maps the leaves that hold none.
     """
+    if key is not None:
+        check_key(key)
     stacks = [jnp.shape(leaf) for leaf in jax.tree.leaves(images) if jnp.ndim(leaf) >= 4]
     if len({shape[0] for shape in stacks}) != 1:
         raise ValueError(
@@ -263,8 +275,10 @@ def map_images(
     def apply(path: tuple, leaf: Array) -> Array:
         name = str(getattr(path[-1], "key", getattr(path[-1], "name", ""))) if path else ""
         if jnp.shape(leaf) in maps:
-            return transform(keys, jnp.asarray(leaf)[..., None], name)[..., 0]
-        return transform(keys, jnp.asarray(leaf), name) if jnp.ndim(leaf) >= 4 else others(leaf)
+            return transform(keys, as_arrays(leaf, "images")[..., None], name)[..., 0]
+        if jnp.ndim(leaf) >= 4:
+            return transform(keys, as_arrays(leaf, "images"), name)
+        return others(leaf)
 
     return jax.tree_util.tree_map_with_path(apply, images)
 

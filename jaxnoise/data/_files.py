@@ -7,13 +7,14 @@ import itertools
 import lzma
 import math
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from .._checks import check_count, shown
+from .._results import open_npz
 from ._dataset import Batch
 
 # The third byte of an idx file names the type of its numbers, which are big-endian.
@@ -73,12 +74,8 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
       array([0, 1, 2])
     """
     expected = "an .npz file of plain arrays (no pickled objects)"
-    with _reading(path, expected=expected), open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError("it is no zip archive, or its end is missing")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as arrays:
-            return {key: _native(arrays[key]) for key in arrays.files}
+    with _reading(path, expected=expected), open(path, "rb") as file, open_npz(file) as arrays:
+        return {key: _native(arrays[key]) for key in arrays.files}
 
 
 def read_libsvm(path: str | os.PathLike[str], num_features: int | None = None) -> Batch:
@@ -110,6 +107,8 @@ def read_libsvm(path: str | os.PathLike[str], num_features: int | None = None) -
       array([[0.5, 0. , 2. ],
              [0. , 1. , 0. ]], dtype=float32)
     """
+    if num_features is not None:
+        check_count(num_features, "num_features")
     return read_libsvm_files([path], num_features)[0]
 
 
@@ -208,7 +207,9 @@ def _parse_idx(stream: io.BufferedIOBase, max_size: int) -> np.ndarray:
     shape = tuple(np.frombuffer(header, ">u4").tolist())
     size = math.prod(shape) * dtype.itemsize
     if size > max_size:
-        raise ValueError(f"it declares {size} bytes of shape {shape}, more than the file can hold")
+        raise ValueError(
+            f"it declares {size} bytes of shape {shown(shape)}, more than the file can hold"
+        )
     array = np.empty(shape, dtype)
     body = array.reshape(-1).view(np.uint8).data
     done = 0

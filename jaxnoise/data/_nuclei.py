@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from .._checks import check_count, check_key
 from ..volumes import random_ellipsoids, render
 
 
@@ -48,8 +49,8 @@ def nuclei(
       >>> drawn["image"].shape, int((drawn["label"] > 0).any((1, 2, 3)).sum())
       ((2, 16, 24, 24, 1), 2)
     """
-    if num < 1:
-        raise ValueError(f"num must be at least 1, got {num}")
+    check_key(key)
+    check_count(num, "num")
     fill = functools.partial(random_ellipsoids, shape=shape, semi_axes=semi_axes, num=num_nuclei)
 
     def draw(key: Key[Array, ""]) -> dict[str, Array]:

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from .._checks import check_whole
+
 
 def patches(stack: PyTree, size: int = 256, overlap: int = 128) -> PyTree:
     """Cuts every image of a stack into square patches that overlap and cover all of it.
@@ -45,6 +47,7 @@ def patches(stack: PyTree, size: int = 256, overlap: int = 128) -> PyTree:
             "stack must be (N, H, W, …), or a batch of such arrays with equal N, H and W, got "
             f"{[np.shape(leaf) for leaf in leaves]}"
         )
+    check_whole(size, "size")
     corners = _corners(np.shape(leaves[0])[1:3], size, overlap)
 
     def cut(leaf: Any) -> np.ndarray:
@@ -80,8 +83,10 @@ def assemble(patches: PyTree, shape: tuple[int, int], overlap: int = 128) -> PyT
       array([[[0., 2., 5.],
               [0., 2., 5.]]])
     """
-    if len(shape) != 2:
+    if np.shape(shape) != (2,):
         raise ValueError(f"shape must be the (H, W) of an image, got {shape}")
+    if not jax.tree.leaves(patches):
+        raise ValueError("patches must be an array of them, or a batch of such, got none")
     return jax.tree.map(lambda leaf: _assemble(np.asarray(leaf), shape, overlap), patches)
 
 
@@ -108,6 +113,7 @@ def _assemble(cut: np.ndarray, shape: tuple[int, int], overlap: int) -> np.ndarr
 
 def _corners(shape: tuple[int, int], size: int, overlap: int) -> list[tuple[int, int]]:
     """Where the patches of an image start, row by row."""
+    check_whole(overlap, "overlap")
     if not 0 <= overlap < size:
         raise ValueError(f"overlap must be at least 0 and less than size {size}, got {overlap}")
     if min(shape) < size:

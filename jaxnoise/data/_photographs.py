@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key, UInt8
 
+from .._checks import check_count, check_key, check_whole
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -42,8 +44,9 @@ def sample_photographs(
       >>> jn.data.sample_photographs(jax.random.key(0), 3, size=32).shape
       (3, 32, 32, 3)
     """
-    if num < 1:
-        raise ValueError(f"num must be at least 1, got {num}")
+    check_key(key)
+    check_count(num, "num")
+    check_whole(size, "size")
     if not 1 <= size <= _LARGEST:
         raise ValueError(f"size must be between 1 and {_LARGEST} pixels, got {size}")
     from PIL import Image

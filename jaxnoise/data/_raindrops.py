@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Key, UInt8
 
+from .._checks import check_count, check_key, check_numbers
 from .._streaming import map_examples
 from ._drops import Water, wet_pane
 from ._facade_plan import between, uniform
@@ -56,13 +57,14 @@ def raindrops(
       >>> wet["image"].shape, wet["label"].shape
       ((2, 32, 48, 3), (2, 32, 48))
     """
+    check_key(key)
+    check_numbers(photographs, "photographs")
     shape, dtype = jnp.shape(photographs), jnp.asarray(photographs).dtype
     if len(shape) != 4 or shape[-1] != 3 or not shape[0] or min(shape[1:3]) < 16:
         raise ValueError(f"photographs must be (N, H, W, 3) with sides of 16 or more, got {shape}")
     if dtype != jnp.uint8:
         raise TypeError(f"photographs must be uint8, levels 0 … 255, got {dtype}")
-    if num_drops < 1:
-        raise ValueError(f"num_drops must be at least 1, got {num_drops}")
+    check_count(num_drops, "num_drops")
     photographs = jnp.asarray(photographs)
     rendered = _raindrops(jax.random.split(key, shape[0]), photographs, num_drops)
     return {**rendered, "target": photographs}

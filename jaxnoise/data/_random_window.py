@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Key, PyTree
 
+from .._checks import check_whole
 from ._augment import map_images
 
 
@@ -37,10 +39,12 @@ def random_window(key: Key[Array, ""], images: PyTree, size: int | Sequence[int]
       >>> cut(jax.random.key(0), {"image": jnp.ones((2, 64, 48, 3))})["image"].shape
       (2, 16, 16, 3)
     """
+    for side in size if isinstance(size, Sequence) else (size,):
+        check_whole(side, "size")
 
     def cut(keys: Array, stack: Array, _name: str) -> Array:
         sides = stack.shape[1:-1]
-        window = (size,) * len(sides) if isinstance(size, int) else tuple(size)
+        window = (size,) * len(sides) if isinstance(size, Integral) else tuple(size)
         fits = len(window) == len(sides) and all(
             1 <= w <= n for w, n in zip(window, sides, strict=True)
         )

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from .._checks import check_count, check_function, shown
 from .._tree import path_name
 
 
@@ -39,6 +40,7 @@ class Stream:
       num_threads: examples that are read at once; None takes a few more than there are cores.
 
     Raises:
+      TypeError: if source is none, or transform is no function.
       ValueError: if num_threads is below 1; on reading, if an example cannot be read, or has
         other entries or shapes than the others.
 
@@ -54,8 +56,15 @@ class Stream:
     num_threads: int | None = None
 
     def __post_init__(self):
-        if self.num_threads is not None and self.num_threads < 1:
-            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+        if not (hasattr(self.source, "__len__") and hasattr(self.source, "__getitem__")):
+            raise TypeError(
+                "source must have a length and give its examples by number, got a "
+                f"{type(self.source).__name__}"
+            )
+        if self.transform is not None:
+            check_function(self.transform, "transform")
+        if self.num_threads is not None:
+            check_count(self.num_threads, "num_threads")
 
     def __len__(self) -> int:
         return len(self.source)
@@ -73,6 +82,8 @@ class Stream:
           An example whose leaves have the leading axes of indices.
         """
         indices = np.asarray(indices)
+        if indices.dtype.kind not in "iu" or not indices.size:
+            raise ValueError(f"indices must be whole numbers, one at least, got {shown(indices)}")
         with ThreadPoolExecutor(self.num_threads) as threads:
             examples = list(threads.map(self._example, indices.ravel().tolist()))
         if len({jax.tree.structure(example) for example in examples}) > 1:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array, Key, PyTree
 
+from .._checks import check_key
 from .._tree import as_partial, num_examples
 
 
@@ -37,6 +38,8 @@ def unpaired(others: Mapping[str, PyTree]) -> Partial:
       >>> batch["image"].shape, batch["label"].shape
       ((3, 8, 8, 1), (3, 8, 8, 1))
     """
+    if not isinstance(others, Mapping):
+        raise TypeError(f"others must be a dict of sets by name, got a {type(others).__name__}")
     for name, examples in others.items():
         num_examples(examples, name)
     return Partial(_add, jax.tree.map(jnp.asarray, dict(others)))
@@ -65,6 +68,7 @@ def separately(augmentation: Callable) -> Partial:
 def _add(others: dict[str, Any], key: Key[Array, ""], batch: dict[str, Any]) -> dict[str, Any]:
     if twice := set(others) & set(batch):
         raise ValueError(f"the batch has {', '.join(sorted(twice))} already: name one otherwise")
+    check_key(key)
     count = num_examples(batch, "batch")
 
     def draw(key: Array, examples: PyTree) -> PyTree:
@@ -77,6 +81,7 @@ def _add(others: dict[str, Any], key: Key[Array, ""], batch: dict[str, Any]) -> 
 
 
 def _apart(augmentation: Callable, key: Key[Array, ""], batch: dict[str, Any]) -> dict[str, Any]:
+    check_key(key)
     keys = jax.random.split(key, len(batch))
     return {
         name: augmentation(key, entry)

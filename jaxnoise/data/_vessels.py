@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from .._checks import check_count, check_key, check_whole
 from .._streaming import map_examples
 from ._fundus import distances, field_of_view, photograph
 from ._vessel_tree import draw_eye, grow_vessels
@@ -52,8 +53,9 @@ def vessels(key: Key[Array, ""], num: int, size: int = 256) -> dict[str, Array]:
       >>> eyes["image"].shape, eyes["label"].shape, eyes["mask"].shape
       ((2, 32, 32, 3), (2, 32, 32), (2, 32, 32))
     """
-    if num < 1:
-        raise ValueError(f"num must be at least 1, got {num}")
+    check_key(key)
+    check_count(num, "num")
+    check_whole(size, "size")
     if size < 32:
         raise ValueError(f"size must be at least 32 pixels, got {size}")
     return _vessels(jax.random.split(key, num), size)

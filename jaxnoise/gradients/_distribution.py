@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .._checks import check_count, check_key
+from .._checks import check_count, check_key, check_numbers
 from .._results import Result
 from .._streaming import default_chunk_size, has_convolutions, map_examples
 from .._tree import is_concrete, num_examples
@@ -176,6 +176,7 @@ def normality(projections: Any) -> Normality:
 
 def standardize(projections: Any) -> np.ndarray:
     """(n, K) columns of mean 0 and mean square 1, on the host in double precision."""
+    check_numbers(projections, "projections")
     x = np.asarray(projections, np.float64)
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or x.size == 0:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import check_numbers
 from .._tree import is_concrete
 from ._profile import noise_profile
 
@@ -93,6 +94,7 @@ def variance_from_critical_batch(
     if smoothness is not None:
         given["smoothness"] = smoothness
     for name, value in given.items():
+        check_numbers(value, name)
         if is_concrete(value) and not (np.asarray(value) > 0).all():
             raise ValueError(f"{name} must be positive, got {value}")
     b, epsilon, eta = (jnp.asarray(x, float) for x in (batch_size, epsilon, learning_rate))

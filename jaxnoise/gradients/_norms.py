@@ -184,6 +184,7 @@ def check_finite(norms: jax.Array) -> None:
     """Raises if a concrete norm is not finite, naming the first example with one."""
     if is_concrete(norms) and (bad := np.flatnonzero(~np.isfinite(norms))).size:
         raise ValueError(
-            f"the gradient of example {bad[0]} is not finite ({bad.size} such examples): look for "
-            "non-finite parameters or data"
+            f"the gradient of example {bad[0]} is not finite ({bad.size} such examples), or too "
+            "large to be squared: look for non-finite parameters or data, labels out of range, or "
+            "losses of a huge scale"
         )

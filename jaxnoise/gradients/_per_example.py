@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import as_arrays, check_floating
 from .._streaming import check_chunk_size, map_examples
 from .._tree import as_partial, is_concrete, num_examples
 
@@ -73,10 +74,11 @@ def prepare(
     """The loss as a pytree and the data as arrays, after all that can be checked of them."""
     check_chunk_size(chunk_size)
     n = num_examples(data, name)
-    loss_fn, data = as_partial(loss_fn), jax.tree.map(jnp.asarray, data)
-    check_losses(loss_fn, params, data, n)
     if not jax.tree.leaves(params):
         raise ValueError("params holds no arrays, so there is nothing to differentiate by")
+    check_floating(params, "params")
+    loss_fn, data = as_partial(loss_fn), as_arrays(data, name)
+    check_losses(loss_fn, params, data, n)
     if n > 1 and is_concrete(loss_fn, params, data):
         _check_coupling(loss_fn, params, jax.tree.map(lambda x: x[:_COMPARED], data))
     return loss_fn, data

@@ -38,7 +38,7 @@ class NoiseProfile(Result):
       mean_squared_norm: (1/n) Σ ‖g_i‖².
       gradient_squared_norm: ‖ḡ‖².
       covariance_trace: Σ ‖g_i − ḡ‖² / (n − 1), the unbiased trace of the covariance of g.
-      noise_scale: covariance_trace / gradient_squared_norm, in examples.
+      noise_scale: covariance_trace / gradient_squared_norm, in examples; 0 without noise.
       layer_squared_norms: parameter name → (n,), its part of squared_norms.
       layer_gradient_squared_norm: parameter name → its part of gradient_squared_norm.
       layer_covariance_trace: parameter name → its part of covariance_trace.
@@ -165,7 +165,7 @@ def _profile(layer_norms: list, noise: jax.Array, layer_noise: list, mean: Any) 
         mean_squared_norm=jnp.mean(squared_norms),
         gradient_squared_norm=gradient_squared_norm,
         covariance_trace=covariance_trace,
-        noise_scale=covariance_trace / gradient_squared_norm,
+        noise_scale=jnp.where(covariance_trace == 0, 0, covariance_trace / gradient_squared_norm),
         layer_squared_norms=dict(zip(names, layer_norms, strict=True)),
         layer_gradient_squared_norm=dict(zip(names, map(squared_norm, leaves), strict=True)),
         layer_covariance_trace={

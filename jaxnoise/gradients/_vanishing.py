@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import check_numbers
 from .._results import Result
 from .._tree import is_concrete
 
@@ -57,6 +58,8 @@ def vanishing(squared_norms: jax.Array, tau: Any) -> VanishingGradients:
       >>> float(result.fraction), float(result.tail_mean)
       (0.5, 5.0)
     """
+    check_numbers(squared_norms, "squared_norms")
+    check_numbers(tau, "tau")
     norms, tau = jnp.asarray(squared_norms), jnp.asarray(tau, float)
     if norms.ndim != 1 or norms.size == 0:
         raise ValueError(f"squared_norms must be of shape (n,) with n ≥ 1, got {norms.shape}")

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_count, check_key
-from .._tree import is_concrete, leaves_with_path, path_name
+from .._checks import check_count, check_floating, check_key, check_whole, shown
+from .._tree import all_finite, is_concrete, leaves_with_path, path_name
 
 Normalization = Literal["filter_unit", "filter", "layer_unit", "layer", "weight"] | None
 Ignore = Literal["bias_and_norm"] | None
@@ -57,6 +57,7 @@ def random_directions(
     """
     check_key(key)
     check_count(num, "num")
+    check_floating(params, "params")
     params = jax.tree.map(jnp.asarray, params)
     return tuple(
         normalize_direction(
@@ -123,6 +124,10 @@ def normalize_direction(
         raise ValueError(f"normalization must be one of {known}, got {normalization!r}")
     if ignore not in ("bias_and_norm", None):
         raise ValueError(f"ignore must be 'bias_and_norm' or None, got {ignore!r}")
+    if not (callable(filter_axis) or isinstance(filter_axis, int)):
+        raise TypeError(
+            f"filter_axis must be an axis, or a function of (path, leaf), got {shown(filter_axis)}"
+        )
     check_like(direction, params, "direction")
     direction, params = jax.tree.map(jnp.asarray, (direction, params))
     normalized = _normalize(direction, params, normalization, ignore, filter_axis)
@@ -131,6 +136,8 @@ def normalize_direction(
             "the direction is zero everywhere: every leaf is a bias, a normalisation parameter or "
             "zero; try ignore=None"
         )
+    if is_concrete(normalized) and not np.all(all_finite(normalized)):
+        raise ValueError("the direction is not finite: look for non-finite parameters")
     return normalized
 
 
@@ -166,6 +173,7 @@ def _normalize(
             axes = tuple(range(d.ndim))
         else:
             axis = filter_axis if isinstance(filter_axis, int) else filter_axis(path, w)
+            check_whole(axis, "filter_axis")
             if not -d.ndim <= axis < d.ndim:
                 raise ValueError(f"filter_axis {axis} is no axis of {path_name(path)} {d.shape}")
             axes = tuple(i for i in range(d.ndim) if i != axis % d.ndim)
@@ -187,8 +195,10 @@ def check_like(direction: Any, params: Any, name: str) -> None:
 
 
 def _norm(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # squares overflow float16
-    return jnp.sqrt(jnp.sum(jnp.square(wide), axis=axes, keepdims=True)).astype(x.dtype)
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # squares overflow float16 …
+    largest = jnp.max(jnp.abs(wide), axis=axes, keepdims=True, initial=0)  # … and float32
+    squares = jnp.square(wide / _nonzero(largest))
+    return (largest * jnp.sqrt(jnp.sum(squares, axis=axes, keepdims=True))).astype(x.dtype)
 
 
 def _nonzero(norm: jax.Array) -> jax.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from .._results import Result
+from .._checks import check_count, check_numbers, check_positive, shown
+from .._results import Result, check_place
 from ._points import PointProgram
 
 Radius = float | Sequence[float] | Sequence[Sequence[float]]
@@ -115,6 +116,8 @@ def loss_grid(
              [0.5, 0. , 0.5],
              [1. , 0.5, 1. ]], dtype=float32)
     """
+    if path is not None:
+        check_place(Path(path))
     partial = None if path is None else Path(f"{path}.part")
     grid = over_plane(
         loss_fn,
@@ -199,8 +202,9 @@ def loss_line(
 def _pair(directions: Any, params: Any) -> tuple[Any, Any]:
     """(u, v), from a pair or from a pytree like the parameters whose leaves have a leading (2,)."""
     if jax.tree.structure(directions) != jax.tree.structure(params):
-        if len(directions) != 2:
-            raise ValueError(f"directions must be a pair (u, v), got {len(directions)}")
+        found = len(directions) if isinstance(directions, Sized) else directions
+        if found != 2:
+            raise ValueError(f"directions must be a pair (u, v), got {shown(found)}")
         return tuple(directions)
     lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(directions)}
     if lengths != {(2,)}:
@@ -214,11 +218,10 @@ def _pair(directions: Any, params: Any) -> tuple[Any, Any]:
 
 def _coordinates(radius: Any, resolution: int, num: int) -> np.ndarray:
     """(num, resolution) coordinates along each direction."""
-    if resolution < 2:
-        raise ValueError(f"resolution must be at least 2, got {resolution}")
+    check_count(resolution, "resolution", 2)
+    check_numbers(radius, "radius")
     if np.ndim(radius) == 0:
-        if not (np.isfinite(radius) and radius > 0):
-            raise ValueError(f"radius must be a positive number, got {radius}")
+        check_positive(radius, "radius")
         radius = [radius] * num
     ends = np.asarray(radius, float)
     if ends.ndim == 1:

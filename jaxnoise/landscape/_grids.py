@@ -12,8 +12,8 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from .._checks import check_key
-from .._results import Result
+from .._checks import check_key, check_whole
+from .._results import Result, check_place
 from ._directions import FilterAxis, Ignore, Normalization, random_directions
 from ._grid import LossGrid, Radius, over_plane
 
@@ -117,10 +117,13 @@ def loss_grids(
       ((3, 5, 5), (5, 5), 2.0)
     """
     check_key(key)
+    check_whole(num, "num")
     if num < 2:
         raise ValueError(f"num must be at least 2 for a spread, got {num}; see also loss_grid")
     drawn = {"normalization": normalization, "ignore": ignore, "filter_axis": filter_axis}
     options = (progress, radius, resolution, (chunk_size, vmap_points, sharding))
+    if path is not None:
+        check_place(Path(path))
     partials = [] if path is None else [Path(f"{path}.{k}.part") for k in range(num)]
     grids = []
     for k in range(num):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from .._checks import as_arrays, check_floating
 from .._progress import Progress
 from .._results import read_npz, write_npz
 from .._streaming import (
@@ -63,9 +64,13 @@ class PointProgram:
                 "sharding must be a NamedSharding that names a mesh axis for the points, as in "
                 f"NamedSharding(mesh, PartitionSpec('points')), got {sharding}"
             )
-        params, directions, data = jax.tree.map(jnp.asarray, (params, directions, data))
+        check_floating(params, "params")
+        params, directions = jax.tree.map(jnp.asarray, (params, directions))
+        data = as_arrays(data, "data")
         loss_fn = as_partial(loss_fn)
         metrics = jax.eval_shape(loss_fn, params, data)
+        if not named(metrics):
+            raise ValueError("loss_fn gives an empty dict: give at least one metric per example")
         for name, values in named(metrics).items():
             if getattr(values, "shape", None) != (n,):
                 raise ValueError(

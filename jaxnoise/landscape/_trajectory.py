@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import check_numbers, check_whole
 from .._tree import leaves_with_path, num_examples, path_name
 
 _NUMBERS = 2**20  # in a block of columns
@@ -53,6 +54,7 @@ class TrajectoryPlane:
           >>> jn.landscape.trajectory_plane(path).ranges(margin=0.25)
           ((-1.0, 5.0), (-0.25, 1.25))
         """
+        check_numbers(margin, "margin")
         if not (np.isfinite(margin) and margin >= 0):
             raise ValueError(f"margin must be a number that is not negative, got {margin}")
         low, high = np.min(self.coordinates, axis=0), np.max(self.coordinates, axis=0)
@@ -110,6 +112,7 @@ def trajectory_plane(trajectory: Any, *, center: int = -1) -> TrajectoryPlane:
       5.0
     """
     structure, paths, leaves, count = _iterates(trajectory)
+    check_whole(center, "center")
     if not -count <= center < count:
         raise ValueError(f"center must be one of the {count} iterates, got {center}")
     gram = np.zeros((count, count))

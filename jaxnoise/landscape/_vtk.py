@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from .._checks import check_kind, check_numbers
 from .._results import whole_file
 from .._streaming import named
 from ._grid import LossGrid
@@ -46,6 +47,8 @@ def save_vtk(
       ...     Path(f"{folder}/bowl.vtk").read_bytes().splitlines()[4]
       b'DIMENSIONS 5 5 1'
     """
+    check_kind(grid, "grid", LossGrid)
+    check_numbers(scale, "scale")
     metrics = {name: np.asarray(values, float) for name, values in named(grid.values).items()}
     if len(metrics) == 1 and not isinstance(grid.values, dict):
         metric = "loss"
@@ -58,6 +61,11 @@ def save_vtk(
     if not np.isfinite(scale):
         raise ValueError(f"scale must be a finite number, got {scale}")
     heights = np.where(is_finite, heights, heights[is_finite].max())
+    if heights.shape != (np.size(grid.alphas), np.size(grid.betas)):
+        raise ValueError(
+            f"grid has values of shape {heights.shape} at {np.size(grid.alphas)} alphas and "
+            f"{np.size(grid.betas)} betas"
+        )
     alphas, betas = np.meshgrid(grid.alphas, grid.betas, indexing="ij")
     points = np.stack([_in_order(x) for x in (alphas, betas, scale * heights)], axis=-1)
     n, m = heights.shape

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from .._checks import check_function, check_numbers
 from .._results import Result
 from ._thinning import thin_borders
 
@@ -93,6 +94,8 @@ def boundary_scores(
       Arganda-Carreras et al., "Crowdsourcing the Creation of Image Segmentation Algorithms for
       Connectomics", 2015
     """
+    for name, value in {"proposal": proposal, "label": label, "threshold": threshold}.items():
+        check_numbers(value, name)
     proposal, label = np.asarray(proposal, np.float64), np.asarray(label)
     _check(proposal, label, threshold)
     pairs = zip(_slices(proposal > threshold), _slices(label != 0), strict=True)
@@ -180,6 +183,8 @@ def best_threshold(
       >>> jn.metrics.best_threshold(jn.metrics.v_rand, proposal, label)
       BestThreshold(threshold=0.7, value=1.0)
     """
+    check_function(metric, "metric")
+    check_numbers(thresholds, "thresholds")
     tried = [float(threshold) for threshold in thresholds]
     if not tried:
         raise ValueError("thresholds are empty: give at least one")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from .._checks import check_numbers
 from .._tree import is_concrete, wide
 
 
@@ -159,6 +160,9 @@ def _weights(window: str) -> tuple[float, ...]:
 
 def _pair(image: ArrayLike, reference: ArrayLike, data_range: ArrayLike) -> tuple[Array, Array]:
     """Checked images in one floating precision, at least single."""
+    given = {"image": image, "reference": reference, "data_range": data_range}
+    for name, value in given.items():
+        check_numbers(value, name)
     image, reference = jnp.asarray(image), jnp.asarray(reference)
     if image.shape != reference.shape:
         raise ValueError(

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
+from .._checks import check_numbers
 from .._results import Result
 
 
@@ -76,13 +77,10 @@ def object_scores(prediction: ArrayLike, target: ArrayLike, iou: float = 0.5) ->
 
 def _overlaps(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, ...]:
     """The labels of both without 0, and the intersection over union of every pair."""
-    base = int(target.max(initial=0)) + 1
-    pairs = prediction.ravel().astype(np.int64) * base + target.ravel()
-    pairs, counts = np.unique(pairs, return_counts=True)
-    found, i = np.unique(pairs // base, return_inverse=True)
-    there, j = np.unique(pairs % base, return_inverse=True)
-    both = np.zeros((len(found), len(there)))
-    both[i, j] = counts
+    found, i = np.unique(prediction, return_inverse=True)
+    there, j = np.unique(target, return_inverse=True)
+    counts = np.bincount((i * len(there) + j).ravel(), minlength=len(found) * len(there))
+    both = counts.reshape(len(found), len(there))
     overlap = both / (both.sum(1, keepdims=True) + both.sum(0) - both)
     return found[found > 0], there[there > 0], overlap[found > 0][:, there > 0]
 
@@ -110,5 +108,6 @@ def _check(prediction: np.ndarray, target: np.ndarray, iou: float) -> None:
             )
         if labels.size and labels.min() < 0:
             raise ValueError(f"{name} has negative labels: objects have positive ones")
+    check_numbers(iou, "iou")
     if not 0 < iou <= 1:
         raise ValueError(f"iou must lie in (0, 1], got {iou}")

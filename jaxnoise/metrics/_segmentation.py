@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from .._checks import check_count, check_numbers
 from .._results import Result
 from .._tree import is_concrete
 
@@ -71,6 +72,8 @@ def segmentation_scores(
       Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", 2015,
       section 5
     """
+    check_numbers(prediction, "prediction")
+    check_numbers(label, "label")
     prediction, label = jnp.asarray(prediction), jnp.asarray(label)
     counts = jnp.ones(label.shape, bool) if mask is None else jnp.asarray(mask, bool)
     _check(prediction, label, counts, num_classes)
@@ -91,8 +94,7 @@ def segmentation_scores(
 
 
 def _check(prediction: Array, label: Array, counts: Array, num_classes: int) -> None:
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+    check_count(num_classes, "num_classes")
     for name, classes in (("prediction", prediction), ("label", label)):
         if not jnp.issubdtype(classes.dtype, jnp.integer):
             raise TypeError(f"{name} must hold classes, integers, got {classes.dtype}")

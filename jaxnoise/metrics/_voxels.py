@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from .._checks import check_numbers
 from .._results import Result
+from .._tree import is_concrete
 
 
 @jax.tree_util.register_dataclass
@@ -61,12 +63,17 @@ def voxel_errors(prediction: ArrayLike, target: ArrayLike) -> VoxelErrors:
       >>> float(errors.accuracy), float(errors.type_1), float(errors.type_2), float(errors.dice)
       (0.5, 0.5, 0.0, 0.5)
     """
+    check_numbers(prediction, "prediction")
+    check_numbers(target, "target")
     prediction, target = jnp.asarray(prediction), jnp.asarray(target)
     if prediction.shape != target.shape or not prediction.size:
         raise ValueError(
             "prediction and target must have one shape and voxels, got "
             f"{prediction.shape} and {target.shape}"
         )
+    for name, values in (("prediction", prediction), ("target", target)):
+        if is_concrete(values) and not jnp.isfinite(values).all():
+            raise ValueError(f"{name} must be finite: it holds NaN or infinite values")
     found, there = _is_object(prediction), _is_object(target)
     both, alone, missed = jnp.sum(found & there), jnp.sum(found & ~there), jnp.sum(~found & there)
     size = prediction.size

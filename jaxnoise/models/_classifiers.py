@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
@@ -9,6 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from ._blocks import conv, halve, he_fan_in
+from ._shapes import at_least, check_images, check_sizes
 
 
 class FeedForward(nnx.Module):
@@ -46,6 +48,8 @@ class FeedForward(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
+        check_sizes(rngs, num_classes=num_classes, in_channels=in_channels)
+        check_sizes(rngs, image_size=image_size, width=width)
         dense = partial(nnx.Linear, kernel_init=he_fan_in, dtype=dtype, rngs=rngs)
         self.dense1 = dense(in_channels * image_size**2, width)
         self.dense2 = dense(width, width)
@@ -53,7 +57,10 @@ class FeedForward(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps images (B, H, W, C), or vectors of as many numbers, to scores (B, num_classes)."""
-        x = x.reshape(x.shape[0], -1)
+        shape, numbers = x.shape, self.dense1.in_features
+        if x.ndim < 2 or math.prod(shape[1:]) != numbers:
+            raise ValueError(f"x must hold {numbers} numbers per example, got shape {shape}")
+        x = x.reshape(shape[0], -1)
         x = nnx.relu(self.dense1(x))
         x = nnx.relu(self.dense2(x))
         return self.readout(x)
@@ -92,8 +99,8 @@ class SmallCNN(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        if image_size < 4:
-            raise ValueError(f"image_size must be at least 4 to be halved twice, got {image_size}")
+        check_sizes(rngs, num_classes=num_classes, in_channels=in_channels)
+        at_least(4, image_size=image_size)  # to be halved twice
         dense = partial(nnx.Linear, kernel_init=he_fan_in, dtype=dtype, rngs=rngs)
         self.conv1 = conv(in_channels, 64, (5, 5), dtype=dtype, rngs=rngs)
         self.conv2 = conv(64, 64, (5, 5), dtype=dtype, rngs=rngs)
@@ -104,9 +111,13 @@ class SmallCNN(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps images (B, H, W, C) to scores (B, num_classes)."""
+        check_images(x, self.conv1.in_features, least=4)
+        shape = x.shape
         x = halve(nnx.relu(self.conv1(x)))
         x = halve(nnx.relu(self.conv2(x)))
         x = x.reshape(x.shape[0], -1)
+        if x.shape[1] != self.dense1.in_features:
+            raise ValueError(f"x must be images of the network's image_size, got shape {shape}")
         x = nnx.relu(self.dense1(x))
         x = nnx.relu(self.dense2(x))
         return self.readout(x)

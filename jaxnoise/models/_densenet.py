@@ -11,7 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from ._blocks import Norm, conv, he_fan_in, normalization
-from ._shapes import check_images
+from ._shapes import check_images, check_sizes
 
 
 class DenseNet121(nnx.Module):
@@ -64,6 +64,7 @@ class DenseNet121(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
+        check_sizes(rngs, growth=growth, num_classes=num_classes, in_channels=in_channels)
         convolve = partial(conv, use_bias=False, kernel_init=he_fan_in, dtype=dtype, rngs=rngs)
         normalize = partial(normalization, norm, dtype=dtype, rngs=rngs)
         features = 2 * growth

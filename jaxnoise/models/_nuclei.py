@@ -8,7 +8,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from ._blocks import Norm, conv, double, halve, normalization
-from ._shapes import at_least, check_images, cube
+from ._shapes import check_images, check_sizes, cube
 
 
 class _Volumes(nnx.Module):
@@ -26,7 +26,9 @@ class _Volumes(nnx.Module):
         dtype: DTypeLike | None,
         rngs: nnx.Rngs,
     ):
-        at_least(1, levels=levels)
+        check_sizes(
+            rngs, in_channels=in_channels, out_channels=out_channels, width=width, levels=levels
+        )
 
         def block(inputs: int, outputs: int) -> _Block:
             return _Block(inputs, outputs, norm=norm, dtype=dtype, rngs=rngs)

@@ -7,7 +7,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from ._blocks import Norm, conv
-from ._shapes import at_least, check_images, cube
+from ._shapes import check_images, check_sizes, cube
 from ._translation import Layer
 
 
@@ -61,7 +61,7 @@ class PatchDiscriminator(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        at_least(1, layers=layers)
+        check_sizes(rngs, in_channels=in_channels, width=width, layers=layers)
 
         def layer(inputs: int, outputs: int, strides: int, norm: Norm) -> Layer:
             options = {"strides": strides, "padding": 1, "dtype": dtype, "rngs": rngs}

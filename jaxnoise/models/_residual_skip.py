@@ -7,7 +7,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from ._blocks import Norm, conv, normalization
-from ._shapes import at_least, cube
+from ._shapes import check_sizes, cube
 from ._unet import UShape
 
 
@@ -64,7 +64,9 @@ class ResidualSkipUNet(UShape):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        at_least(1, levels=levels)
+        check_sizes(
+            rngs, in_channels=in_channels, out_channels=out_channels, width=width, levels=levels
+        )
         channels = [width * max(1, 2 * level) for level in range(levels + 1)]
 
         def module(features: int) -> _Residual:

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from ._blocks import Norm, conv, he_fan_out, normalization
-from ._shapes import check_images
+from ._shapes import check_images, check_sizes
 
 Stem = Literal["cifar", "imagenet"]
 
@@ -93,6 +93,7 @@ class _ResNet(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
+        check_sizes(rngs, num_classes=num_classes, in_channels=in_channels, width=width)
         convolve = partial(conv, use_bias=False, kernel_init=he_fan_out, dtype=dtype, rngs=rngs)
         normalize = partial(normalization, norm, dtype=dtype, rngs=rngs)
         if stem == "cifar":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import jax
+from flax import nnx
+
+from .._checks import check_count
 
 
 def cube(size: int, ndim: int) -> tuple[int, ...]:
@@ -15,8 +18,14 @@ def cube(size: int, ndim: int) -> tuple[int, ...]:
 def at_least(least: int, **arguments: int) -> None:
     """Refuses arguments below `least`."""
     for name, value in arguments.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+        check_count(value, name, least)
+
+
+def check_sizes(rngs: nnx.Rngs, **sizes: int) -> None:
+    """Refuses sizes below one, and anything but `nnx.Rngs` to draw parameters from."""
+    if not isinstance(rngs, nnx.Rngs):
+        raise TypeError(f"rngs must be such as nnx.Rngs(0), got a {type(rngs).__name__}")
+    at_least(1, **sizes)
 
 
 def check_images(

@@ -11,6 +11,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.tree_util import Partial
 
+from .._checks import check_function, check_kind, shown
+from .._tree import leaves_with_path, path_name
+
 
 def split(
     model: nnx.Module, example_loss: Callable, inputs: str | Callable = "image"
@@ -41,6 +44,8 @@ def split(
       >>> loss_fn(params, batch).shape
       (3,)
     """
+    check_kind(model, "model", nnx.Module)
+    _check_loss(example_loss, inputs)
     graphdef, params, model_state, rng_state = _parts(_inference_view(model))
     loss_fn = Partial(_InferenceLoss(graphdef, example_loss, inputs), model_state, rng_state)
     return params, loss_fn
@@ -75,6 +80,7 @@ def split_train(
       >>> losses.shape
       (3,)
     """
+    _check_loss(example_loss, inputs)
     params, model_state, apply = split_apply(model)
     return params, model_state, TrainLoss(apply, example_loss, inputs)
 
@@ -104,6 +110,7 @@ def split_apply(model: nnx.Module) -> tuple[nnx.State, nnx.State, Apply]:
       >>> images.shape
       (1, 8, 8, 3)
     """
+    check_kind(model, "model", nnx.Module)
     train_view = nnx.view(
         model, deterministic=False, use_running_average=False, raise_if_not_found=False
     )
@@ -133,9 +140,33 @@ def merge(model: nnx.Module, params: Any, model_state: Any = None) -> nnx.Module
       >>> float(zeroed.readout.kernel[...].sum())
       0.0
     """
-    graphdef, _, own_state, rng_state = _parts(model)
+    check_kind(model, "model", nnx.Module)
+    graphdef, own_params, own_state, rng_state = _parts(model)
+    _check_params(params, own_params)
     state = own_state if model_state is None else model_state
     return nnx.merge(graphdef, params, state, rng_state, copy=True)
+
+
+def _check_loss(example_loss: Any, inputs: Any) -> None:
+    check_function(example_loss, "example_loss")
+    if not (callable(inputs) or isinstance(inputs, str)):
+        raise TypeError(
+            f"inputs must name a batch entry, or be a function of the batch, got {shown(inputs)}"
+        )
+
+
+def _check_params(params: Any, own: Any) -> None:
+    """Raises unless parameters are called and shaped like the model's own."""
+    given, wanted = (
+        {path_name(path): jnp.shape(leaf) for path, leaf in leaves_with_path(tree)}
+        for tree in (params, own)
+    )
+    if given != wanted:
+        name = min(given.keys() ^ wanted.keys() or {k for k in wanted if given[k] != wanted[k]})
+        raise ValueError(
+            f"params must be those of such a model: {name} has shape "
+            f"{wanted.get(name, 'none')} there, {given.get(name, 'none')} here"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

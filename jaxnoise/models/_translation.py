@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from ._blocks import Norm, conv, double, normalization
-from ._shapes import at_least, check_images, cube
+from ._shapes import at_least, check_images, check_sizes, cube
 
 gan_normal = nnx.initializers.normal(0.02)
 _WITHOUT_BIAS = ("instance", "none")  # normalisations, after which a convolution needs its own
@@ -71,6 +71,7 @@ class Pix2PixGenerator(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
+        check_sizes(rngs, in_channels=in_channels, out_channels=out_channels, width=width)
         at_least(2, levels=levels)
         inner = range(1, levels - 1)
         features = [width * min(2**level, 8) for level in range(levels)]
@@ -171,6 +172,7 @@ class ResNetGenerator(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
+        check_sizes(rngs, in_channels=in_channels, out_channels=out_channels, width=width)
         at_least(0, blocks=blocks)
 
         def layer(

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from ._blocks import Norm, conv, double, halve, normalization
-from ._shapes import at_least, check_images, cube
+from ._shapes import at_least, check_images, check_sizes, cube
 
 
 class UShape(nnx.Module):
@@ -129,7 +129,9 @@ class UNet(UShape):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        at_least(1, levels=levels)
+        check_sizes(
+            rngs, in_channels=in_channels, out_channels=out_channels, width=width, levels=levels
+        )
         super().__init__(
             in_channels=in_channels,
             out_channels=out_channels,
@@ -196,6 +198,7 @@ class FCN(UShape):
         kept = {16: 1, 8: 2, 4: 3}.get(skips)
         if kept is None:
             raise ValueError(f"skips must be 16, 8 or 4, got {skips!r}")
+        check_sizes(rngs, in_channels=in_channels, out_channels=out_channels, width=width)
         at_least(kept, levels=levels)
         super().__init__(
             in_channels=in_channels,

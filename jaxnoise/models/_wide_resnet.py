@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from .._checks import check_whole
 from ._blocks import Norm, conv, he_fan_out, normalization
-from ._shapes import check_images
+from ._shapes import check_images, check_sizes
 
 
 class WideResNet(nnx.Module):
@@ -63,6 +64,8 @@ class WideResNet(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
+        check_sizes(rngs, width=width, num_classes=num_classes, in_channels=in_channels)
+        check_whole(depth, "depth")
         if depth < 10 or depth % 6 != 4:
             raise ValueError(f"depth must be 6n + 4 with n ≥ 1, such as 16, 28 or 40, got {depth}")
         convolve = partial(conv, use_bias=False, kernel_init=he_fan_out, dtype=dtype, rngs=rngs)

@@ -8,10 +8,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from .._checks import check_kind
+
 
 def axes_or_new(ax: Axes | None, **subplot_options: Any) -> Axes:
     """`ax`, or the axes of a new figure where it is None."""
-    return plt.subplots(subplot_kw=subplot_options)[1] if ax is None else ax
+    if ax is None:
+        return plt.subplots(subplot_kw=subplot_options)[1]
+    check_kind(ax, "ax", Axes)
+    return ax
 
 
 def metric_values(values: Any, metric: str) -> np.ndarray:

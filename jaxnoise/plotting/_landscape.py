@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from .._checks import check_count, check_kind
 from ..landscape import LossGrid, LossLine, TrajectoryPlane
 from ._axes import axes_or_new, metric_values
 
@@ -44,7 +45,10 @@ def surface(
       >>> jn.plotting.surface(grid).name
       '3d'
     """
+    check_kind(grid, "grid", LossGrid)
     ax = axes_or_new(ax, projection="3d")
+    if ax.name != "3d":
+        raise TypeError("ax must be 3-D, as plt.axes(projection='3d') makes them")
     values, low, high = with_range(metric_values(grid.values, metric), vmin, vmax)
     values = np.minimum(values, high)
     alphas, betas = np.meshgrid(grid.alphas, grid.betas, indexing="ij")
@@ -100,6 +104,8 @@ def contour(
       >>> jn.plotting.contour(grid).get_xlabel()
       'α'
     """
+    check_kind(grid, "grid", LossGrid)
+    check_count(levels, "levels", 3)
     ax = axes_or_new(ax)
     values, low, high = with_range(metric_values(grid.values, metric), vmin, vmax)
     ax.patch.set(facecolor="0.85", hatch="///", edgecolor="0.6")
@@ -139,6 +145,7 @@ def line(grid: LossLine, ax: Axes | None = None, *, metric: str = "loss", **styl
       >>> jn.plotting.line(jn.landscape.LossLine(x, x**2, 0.0)).get_ylabel()
       'loss'
     """
+    check_kind(grid, "grid", LossLine)
     ax = axes_or_new(ax)
     ax.plot(grid.alphas, metric_values(grid.values, metric), **style)
     ax.set(xlabel="α", ylabel=metric)
@@ -166,6 +173,7 @@ def trajectory(plane: TrajectoryPlane, ax: Axes | None = None, **style: Any) -> 
       >>> jn.plotting.trajectory(jn.landscape.trajectory_plane(path)).get_xlabel()
       'α (90 % of the motion)'
     """
+    check_kind(plane, "plane", TrajectoryPlane)
     ax = axes_or_new(ax)
     alphas, betas = np.asarray(plane.coordinates).T
     style = {"color": "tab:red", "marker": "o", "markersize": 3, "linewidth": 1} | style
@@ -181,6 +189,9 @@ def with_range(values: np.ndarray, vmin: float | None, vmax: float | None):
     values = np.where(np.isfinite(values), values, np.nan)
     if np.isnan(values).all():
         raise ValueError("the landscape holds no finite value to draw: try a smaller radius")
+    for name, bound in (("vmin", vmin), ("vmax", vmax)):
+        if bound is not None and not np.isfinite(bound):
+            raise ValueError(f"{name} must be finite, got {bound}")
     low = float(np.nanmin(values)) if vmin is None else vmin
     high = float(np.nanmax(values)) if vmax is None else vmax
     if not low < high:

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
+from .._checks import check_kind, check_numbers
 from ..landscape import LossGrid
 from ._axes import metric_values
 from ._landscape import contour, round_values, surface, with_range
@@ -59,8 +60,13 @@ def landscapes(
       >>> jn.plotting.landscapes(grids).shape
       (2, 2)
     """
+    if not isinstance(grids, Mapping):
+        raise TypeError(f"grids must be a dict of landscapes, got a {type(grids).__name__}")
     if not grids:
         raise ValueError("grids is empty: give at least one landscape")
+    for grid in grids.values():
+        check_kind(grid, "each of grids", LossGrid)
+    check_numbers(quantile, "quantile")
     if not 0 < quantile <= 1:
         raise ValueError(f"quantile must be in (0, 1], got {quantile}")
     n = len(grids)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.special import ndtri
 
+from .._checks import check_kind, check_numbers, shown
 from ..gradients import VanishingGradients
 from ..gradients._distribution import standardize
 from ._axes import axes_or_new
@@ -36,9 +37,12 @@ def vanishing_table(
       >>> len(jn.plotting.vanishing_table({"SGD": result}).tables)
       1
     """
+    rows = {"": rows} if isinstance(rows, VanishingGradients) else rows
+    if not isinstance(rows, Mapping) or not rows:
+        raise TypeError(f"rows must be a VanishingGradients or a dict of them, got {shown(rows)}")
+    for row in rows.values():
+        check_kind(row, "each of rows", VanishingGradients)
     ax = axes_or_new(ax)
-    if isinstance(rows, VanishingGradients):
-        rows = {"": rows}
     taus = np.atleast_1d(next(iter(rows.values())).tau)
     if any(not np.array_equal(np.atleast_1d(row.tau), taus) for row in rows.values()):
         raise ValueError("all rows must have the same thresholds tau")
@@ -150,8 +154,12 @@ def growth_curve(ratios: Any, ax: Axes | None = None, **style: Any) -> Axes:
       >>> ax.get_legend().get_texts()[0].get_text()
       'FFN: N = 3.5'
     """
-    ax = axes_or_new(ax)
     curves = ratios if isinstance(ratios, Mapping) else {"": ratios}
+    for curve in curves.values():
+        check_numbers(curve, "ratios")
+        if np.ndim(curve) != 1 or not np.size(curve):
+            raise ValueError(f"ratios must be of shape (T,) with T ≥ 1, got {np.shape(curve)}")
+    ax = axes_or_new(ax)
     for name, curve in curves.items():
         curve = np.asarray(curve)
         largest = f"N = {np.fmax.reduce(curve):.3g}"

@@ -12,6 +12,7 @@ import optax
 from matplotlib.axes import Axes
 
 from .. import schedules as _schedules
+from .._checks import check_count, check_function, check_numbers
 from ._axes import axes_or_new
 
 
@@ -46,8 +47,7 @@ def schedule(
       >>> len(ax.lines[0].get_ydata())
       201
     """
-    if num_steps < 1:
-        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+    check_count(num_steps, "num_steps")
     steps = jnp.arange(num_steps + 1)
     curves = {title: jax.vmap(s)(steps) for title, s in _by_title(schedules).items()}
     ax = _draw(curves, ax, style)
@@ -98,6 +98,11 @@ def decay_rates(
     }
     ax = axes_or_new(ax)
     if admissible is not None:
+        check_numbers(admissible, "admissible")
+        if np.shape(admissible) not in ((), (1,), (num_steps,)):
+            raise ValueError(
+                f"admissible must be a number or ({num_steps},) of them, got {np.shape(admissible)}"
+            )
         low = np.broadcast_to(np.asarray(admissible), num_steps)
         ax.fill_between(np.arange(num_steps), low, 1, color="0.88", linewidth=0, label="admissible")
     _draw(curves, ax, style)
@@ -106,7 +111,10 @@ def decay_rates(
 
 
 def _by_title(schedules: Any) -> Mapping[Any, optax.Schedule]:
-    return schedules if isinstance(schedules, Mapping) else {"": schedules}
+    named = schedules if isinstance(schedules, Mapping) else {"": schedules}
+    for schedule in named.values():
+        check_function(schedule, "each of schedules")
+    return named
 
 
 def _draw(curves: Mapping[Any, Any], ax: Axes | None, style: dict[str, Any]) -> Axes:

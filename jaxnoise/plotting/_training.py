@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 
+from .._checks import check_kind, shown
 from ..training import History
 from ._axes import axes_or_new
 
@@ -48,9 +49,12 @@ def training_curves(
     known = ("epochs", "steps", "gradient_queries")
     if against not in known:
         raise ValueError(f"against must be one of {known}, got {against!r}")
+    histories = {"": histories} if isinstance(histories, History) else histories
+    if not isinstance(histories, Mapping) or not histories:
+        raise TypeError(f"histories must be a History or a dict of them, got {shown(histories)}")
+    for history in histories.values():
+        check_kind(history, "each of histories", History)
     ax = axes_or_new(ax)
-    if isinstance(histories, History):
-        histories = {"": histories}
     for number, (name, history) in enumerate(histories.items()):
         steps = np.asarray(history.steps)
         x = np.arange(1, len(steps) + 1) if against == "epochs" else getattr(history, against)

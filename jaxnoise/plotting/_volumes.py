@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 
+from .._checks import check_numbers, check_whole
 from ._axes import axes_or_new
 
 _GAP = 2  # voxels between pictures
@@ -54,8 +55,12 @@ def volume_slices(
       'slices 0, 3'
     """
     values, objects = _checked(volume, outlines)
+    if axis not in (0, 1, 2):
+        raise ValueError(f"axis must be 0, 1 or 2, got {axis!r}")
+    for index in slices if isinstance(slices, Iterable) else [slices]:
+        check_whole(index, "slices")
     length = values.shape[axis]
-    if isinstance(slices, int):
+    if not isinstance(slices, Iterable):
         indices = [length * (2 * i + 1) // (2 * slices) for i in range(slices)]
     else:
         indices = [int(index) for index in slices]
@@ -124,6 +129,7 @@ def volume_projection(
 
 
 def _checked(volume: ArrayLike, outlines: ArrayLike | None) -> tuple[np.ndarray, Any]:
+    check_numbers(volume, "volume")
     values = np.asarray(volume)
     if not (values.ndim == 3 or (values.ndim == 4 and values.shape[3] == 3)) or not values.size:
         raise ValueError(f"volume must be (D, H, W), or (D, H, W, 3) in colours: {values.shape}")

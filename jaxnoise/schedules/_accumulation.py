@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._checks import check_count
 from ._noise import NoiseStage, by_stage
 
 
@@ -59,8 +60,7 @@ def accumulation_schedule(
       >>> int(result.history.steps[-1]), int(result.opt_state.gradient_step)
       (8, 6)
     """
-    if micro_batch_size < 1:
-        raise ValueError(f"micro_batch_size must be at least 1, got {micro_batch_size}")
+    check_count(micro_batch_size, "micro_batch_size")
     for stage in stages:
         if stage.batch_size % micro_batch_size:
             raise ValueError(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .._checks import check_numbers
 from .._tree import is_concrete
 
 
@@ -46,6 +47,14 @@ def cosine_power(
       >>> [round(float(schedule(step)), 2) for step in (0, 2, 4, 9)]
       [3.0, 1.0, 0.0, 0.0]
     """
+    given = {
+        "init_value": init_value,
+        "transition_steps": transition_steps,
+        "power": power,
+        "end_value": end_value,
+    }
+    for name, value in given.items():
+        check_numbers(value, name)
     for name, value in (("transition_steps", transition_steps), ("power", power)):
         if is_concrete(value) and not (np.asarray(value) > 0).all():
             raise ValueError(f"{name} must be positive, got {value}")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .._checks import check_count, check_function, check_numbers
 from .._tree import is_concrete
 
 
@@ -41,8 +42,8 @@ def decay_rates(schedule: optax.Schedule, num_steps: int) -> jax.Array:
       >>> jn.schedules.decay_rates(optax.exponential_decay(0.5, 1, 0.5), 3)
       Array([0.5, 0.5, 0.5], dtype=float32)
     """
-    if num_steps < 1:
-        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+    check_function(schedule, "schedule")
+    check_count(num_steps, "num_steps")
     values = jnp.asarray(jax.vmap(schedule)(jnp.arange(num_steps + 1)))
     now, after = values[:-1], values[1:]
     return jnp.where(now == 0, jnp.nan, after / jnp.where(now == 0, 1, now))
@@ -82,6 +83,7 @@ def admissible_decay(a: Any, cos_theta: Any = 1.0) -> jax.Array:
       nan
     """
     _check_a(a)
+    check_numbers(cos_theta, "cos_theta")
     if is_concrete(cos_theta) and not (np.abs(np.asarray(cos_theta)) <= 1).all():
         raise ValueError(f"cos_theta must be within [-1, 1], got {cos_theta}")
     a, c = jnp.asarray(a, float), jnp.abs(jnp.asarray(cos_theta, float))
@@ -127,6 +129,7 @@ def admissible_probability(a: Any, dimension: Any) -> Any:
     from scipy.special import betainc  # SciPy takes long to import
 
     _check_a(a)
+    check_numbers(dimension, "dimension")
     a, d = np.asarray(a, float), np.asarray(dimension, float)
     if not (d >= 1).all():
         raise ValueError(f"dimension must be at least 1, got {dimension}")
@@ -134,5 +137,6 @@ def admissible_probability(a: Any, dimension: Any) -> Any:
 
 
 def _check_a(a: Any) -> None:
+    check_numbers(a, "a")
     if is_concrete(a) and not (np.asarray(a) > 1).all():
         raise ValueError(f"a must be above 1, got {a}")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .._checks import check_count, check_kind, check_numbers
 from ._noise import NoiseStage
 from ._stages import whole
 
@@ -93,6 +94,7 @@ def stage_for(
       C 2.1, δ 0.007, batch size 5
       C 1.6, δ 0.005, batch size 5
     """
+    check_kind(previous, "previous", NoiseStage)
     values = {
         "delta": delta,
         "noise_std": noise_std,
@@ -100,12 +102,13 @@ def stage_for(
         "max_learning_rate": math.inf if max_learning_rate is None else max_learning_rate,
     }
     for name, value in values.items():
-        shape = np.shape(value)
-        if shape or not value > 0 or (math.isinf(value) and name != "max_learning_rate"):
+        check_numbers(value, name)
+        if np.ndim(value) or not value > 0 or (math.isinf(value) and name != "max_learning_rate"):
             raise ValueError(f"{name} must be a positive number, got {value}")
     delta, noise_std, eta, largest = map(float, values.values())
-    if max_batch_size is not None and max_batch_size < 1:
-        raise ValueError(f"max_batch_size must be at least 1, got {max_batch_size}")
+    if max_batch_size is not None:
+        check_count(max_batch_size, "max_batch_size")
+    check_numbers(batch_growth, "batch_growth")
     if not batch_growth >= 1:
         raise ValueError(f"batch_growth must be at least 1, got {batch_growth}")
     wanted, eta, size = delta / noise_std, min(eta, largest), previous.batch_size

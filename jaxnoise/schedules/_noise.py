@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from .._checks import check_count, check_kind, check_not_negative
+
 
 @dataclasses.dataclass(frozen=True)
 class NoiseStage:
@@ -19,7 +21,7 @@ class NoiseStage:
 
     Attributes:
       epochs: passes over the data, at least 1.
-      learning_rate: step size.
+      learning_rate: step size, at least 0.
       batch_size: examples per step, at least 1.
 
     Example:
@@ -38,6 +40,7 @@ class NoiseStage:
             if not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
             object.__setattr__(self, name, int(value))
+        check_not_negative(self.learning_rate, "learning_rate")
 
     def steps_per_epoch(self, num_examples: int) -> int:
         """⌈num_examples / batch_size⌉: the last step of an epoch is a full one, too."""
@@ -77,8 +80,9 @@ def by_stage(
     """Step count → the stage's of the (num_stages,) values that `values` makes."""
     if not stages:
         raise ValueError("stages is empty: give at least one NoiseStage")
-    if num_examples < 1:
-        raise ValueError(f"num_examples must be at least 1, got {num_examples}")
+    check_count(num_examples, "num_examples")
+    for stage in stages:
+        check_kind(stage, "each of the stages", NoiseStage)
     starts, total = [], 0
     for stage in stages[:-1]:
         total += stage.epochs * stage.steps_per_epoch(num_examples)

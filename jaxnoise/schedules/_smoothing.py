@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import check_numbers
 from .._tree import is_concrete
 
 
@@ -42,7 +43,10 @@ def degree_of_smoothing(learning_rate: Any, batch_size: Any, noise_std: Any) -> 
       >>> float(jn.schedules.degree_of_smoothing(0.5, batch_size=64, noise_std=4.0))
       0.25
     """
+    given = {"learning_rate": learning_rate, "batch_size": batch_size, "noise_std": noise_std}
+    for name, value in given.items():
+        check_numbers(value, name)
     if is_concrete(batch_size) and not (np.asarray(batch_size) > 0).all():
         raise ValueError(f"batch_size must be positive, got {batch_size}")
-    eta, b, c = (jnp.asarray(x, float) for x in (learning_rate, batch_size, noise_std))
+    eta, b, c = (jnp.asarray(x, float) for x in given.values())
     return eta * c / jnp.sqrt(b)

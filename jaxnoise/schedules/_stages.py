@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any, Literal
 
+from .._checks import check_count, check_numbers
 from ._noise import NoiseStage
 
 
@@ -59,10 +60,12 @@ def noise_stages(
       >>> [(round(stage.learning_rate, 4), stage.batch_size) for stage in stages]
       [(0.1, 32), (0.0866, 48), (0.075, 72), (0.065, 108), (0.0562, 162)]
     """
+    check_numbers(decay, "decay")
+    if batch_growth is not None:
+        check_numbers(batch_growth, "batch_growth")
     if not 0 < decay <= 1:
         raise ValueError(f"decay must be in (0, 1], got {decay}")
-    if num_stages < 1:
-        raise ValueError(f"num_stages must be at least 1, got {num_stages}")
+    check_count(num_stages, "num_stages")
     growths = {
         "constant": 1.0,
         "decay_lr": 1.0,

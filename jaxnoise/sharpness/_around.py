@@ -22,7 +22,7 @@ from .._streaming import (
     map_examples,
     sum_examples,
 )
-from .._tree import is_concrete, leaves_with_path, num_examples, path_name, wide
+from .._tree import is_concrete, num_examples, wide
 from ..gradients._per_example import prepare
 
 _SIDE_BY_SIDE = 8  # perturbations at once on an accelerator where the network is dense …
@@ -62,10 +62,6 @@ class Around:
           ValueError: if loss_fn gives anything but (B,) losses, couples examples, or gives a loss
             at the parameters that is not finite.
         """
-        for path, leaf in leaves_with_path(params):
-            if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-                found = f"{path_name(path) or 'it'} is {jnp.result_type(leaf)}"
-                raise TypeError(f"params must hold real floating arrays alone, but {found}")
         loss_fn, data = prepare(loss_fn, params, data, chunk_size)
         params = jax.tree.map(lambda leaf: wide(jnp.asarray(leaf)), params)
         size = chunk_size or default_chunk_size(data)

@@ -70,8 +70,7 @@ def ascend(
     def moved(delta, step, gradient):
         if norm == "linf":
             return project_on_box(delta + step * jnp.sign(gradient) * scale, scale, rho)
-        unit = gradient / (jnp.linalg.norm(gradient) + 1e-12)
-        return project_on_ellipsoid(delta + step * unit * scale, scale, rho)
+        return project_on_ellipsoid(delta + step * _unit(gradient) * scale, scale, rho)
 
     def climb(state, now):
         i, is_checkpoint, elapsed = now
@@ -133,3 +132,10 @@ def ascend(
         halvings=state["halvings"],
         trace=trace,
     )
+
+
+def _unit(gradient: jax.Array) -> jax.Array:
+    """g/‖g‖, or 0; the squares of large numbers overflow, those of small ones vanish."""
+    largest = jnp.max(jnp.abs(gradient))
+    scaled = gradient / jnp.where(largest > 0, largest, 1)
+    return scaled / jnp.maximum(jnp.linalg.norm(scaled), 1)

@@ -129,4 +129,7 @@ def _average(around: Around, key, rho, options) -> AverageSharpness:
 
 def standard_error(samples: jax.Array) -> jax.Array:
     """Of the mean of independent samples."""
-    return jnp.std(samples, ddof=1) / jnp.sqrt(jnp.asarray(samples.size, samples.dtype))
+    largest = jnp.max(jnp.abs(samples))
+    scale = jnp.where(largest > 0, largest, 1)  # the squares of large numbers overflow
+    count = jnp.asarray(samples.size, samples.dtype)
+    return scale * jnp.std(samples / scale, ddof=1) / jnp.sqrt(count)

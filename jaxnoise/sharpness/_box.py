@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 
-from .._checks import check_choice, check_count, check_key, check_positive
+from .._checks import check_choice, check_count, check_key, check_positive, check_whole
 from .._results import Result
 from .._tree import is_concrete
 from ._around import Around, check_finite_nearby, full_precision, map_jobs, side_by_side
@@ -128,6 +128,7 @@ def box_sharpness(
         check_key(key)
     around = Around.of(loss_fn, params, data, chunk_size)
     if subspace_dim is not None:
+        check_whole(subspace_dim, "subspace_dim")
         if not 1 <= subspace_dim <= around.size:
             raise ValueError(
                 f"subspace_dim must be between 1 and the number of parameters, {around.size}, "

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_choice, check_count, check_key, check_positive
+from .._checks import check_choice, check_count, check_key, check_positive, check_whole
 from .._results import Result
 from .._tree import is_concrete
 from ._around import Around, full_precision
@@ -103,6 +103,7 @@ def hessian_eigenvalues(
     """
     check_choice(which, "which", tuple(_RANKS))
     check_count(num, "num")
+    check_whole(max_iterations, "max_iterations")
     check_positive(tolerance, "tolerance")
     check_key(key)
     around = Around.of(loss_fn, params, data, chunk_size)

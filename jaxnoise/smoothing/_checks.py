@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._tree import leaves_with_path, path_name, wide
+from .._checks import check_floating, check_numbers
+from .._tree import wide
 
 
 def check_single(value: Any, name: str) -> None:
+    check_numbers(value, name)
     if jnp.ndim(value):
         raise ValueError(f"{name} must be a single number, got shape {jnp.shape(value)}")
 
@@ -23,10 +25,7 @@ def floating(x: Any, name: str) -> Any:
       TypeError: if a leaf is not real and floating.
       ValueError: if there are no numbers in it.
     """
-    for path, leaf in leaves_with_path(x):
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            found = f"{path_name(path) or 'it'} is {jnp.result_type(leaf)}"
-            raise TypeError(f"{name} must hold real floating arrays alone, but {found}")
+    check_floating(x, name)
     if not any(jnp.size(leaf) for leaf in jax.tree.leaves(x)):
         raise ValueError(f"{name} holds no numbers")
     return jax.tree.map(lambda leaf: wide(jnp.asarray(leaf)), x)

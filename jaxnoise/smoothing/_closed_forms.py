@@ -50,6 +50,8 @@ def smoothed_quadratic(
     """
     x, matrix = jnp.asarray(x), jnp.asarray(matrix)
     d = x.shape[-1]
+    if matrix.shape != (d, d):
+        raise ValueError(f"matrix must be ({d}, {d}) for x of shape {x.shape}, got {matrix.shape}")
     value = jnp.sum(x * (x @ matrix.T), -1) / 2 + jnp.sum(vector * x, -1) + constant
     return value + delta**2 / 2 * jnp.trace(matrix) * mean_square(d, distribution) / d
 
@@ -88,6 +90,11 @@ def smoothed_cosines(
       2.2073
     """
     x = jnp.asarray(x)
+    for name, value in (("amplitudes", amplitudes), ("frequencies", frequencies)):
+        if jnp.shape(value) not in ((), (1,), x.shape[-1:]):
+            raise ValueError(
+                f"{name} must be one number or {x.shape[-1]}, as x has, got {jnp.shape(value)}"
+            )
     factor = cosine_factor(frequencies * jnp.asarray(delta), x.shape[-1], distribution)
     return jnp.sum(amplitudes * factor * jnp.cos(frequencies * x), -1)
 

@@ -13,7 +13,14 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from .._checks import check_count, check_key, check_not_negative, check_positive
+from .._checks import (
+    check_count,
+    check_function,
+    check_key,
+    check_not_negative,
+    check_positive,
+    check_whole,
+)
 from .._results import Result
 from .._streaming import check_chunk_size, map_examples
 from .._tree import as_partial, num_examples
@@ -113,6 +120,8 @@ def descent(
     check_single(learning_rate, "learning_rate")
     check_positive(learning_rate, "learning_rate")
     check_count(num_steps, "num_steps")
+    if record_every is not None:
+        check_whole(record_every, "record_every")
     if record_every is not None and (record_every < 1 or num_steps % record_every):
         raise ValueError(
             f"record_every must divide num_steps ({num_steps}) evenly, got {record_every}"
@@ -170,7 +179,13 @@ def descend(
     Returns:
       (last point, points after every `record_every` steps with a leading axis).
     """
+    check_function(optimizer, "optimizer")
     transformation = optimizer(learning_rate)
+    if not hasattr(transformation, "init"):
+        raise TypeError(
+            "optimizer must be a function of the learning rate that gives an optax transformation, "
+            f"such as optax.sgd, but gives a {type(transformation).__name__}"
+        )
 
     def step(carry, t):
         x, state = carry

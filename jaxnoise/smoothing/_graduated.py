@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .._checks import check_count, check_key, check_not_negative, check_positive
+from .._checks import check_count, check_key, check_not_negative, check_numbers, check_positive
 from .._results import Result
 from .._streaming import map_examples
 from ._checks import check_single
@@ -161,6 +161,8 @@ def graduated_descent(
       [0.0, 0.0]
     """
     check_key(key)
+    check_numbers(deltas, "deltas")
+    check_numbers(learning_rate, "learning_rate")
     deltas = jnp.asarray(deltas, float)
     if deltas.ndim != 1:
         raise ValueError(f"deltas must be a list of degrees of smoothing, got {deltas.shape}")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .._checks import check_count, check_key, check_positive
+from .._checks import check_count, check_key, check_numbers, check_positive
 from .._results import Result
 from .._streaming import map_examples
 from .._tree import as_partial, is_concrete
@@ -184,6 +184,8 @@ def nice_report(
       (True, 2.0)
     """
     check_key(key)
+    check_numbers(deltas, "deltas")
+    check_numbers(radius_factors, "radius_factors")
     deltas = jnp.asarray(deltas, float)
     if deltas.ndim != 1:
         raise ValueError(f"deltas must be a list of degrees of smoothing, got {deltas.shape}")

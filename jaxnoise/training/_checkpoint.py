@@ -13,22 +13,28 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._lock import held
 from .._tree import leaves_with_path, path_name
 from ..schedules import NoiseStage
 from ._epoch import ReplicaMode
 from ._players import Player
 
 _FORMAT = 1
+_KEPT = 2  # of the newest checkpoints
 
 
 class Checkpoints:
     """The checkpoints of one run in one folder.
 
     Each holds the carry and the history after some number of epochs. Its description (tree, shapes,
-    dtypes, settings) must be that of the run that reads it, else it is refused.
+    dtypes, settings) must be that of the run that reads it, else it is refused. One run at a time
+    has them.
 
     Args:
       folder: where they are, made if it isn't there.
+
+    Raises:
+      OSError: if another run has the folder, or it can't be written to.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -38,11 +44,15 @@ class Checkpoints:
 
         self._folder = Path(folder).absolute()
         self._settings: dict[str, Any] = {}
-        self._checkpointer = ocp.training.Checkpointer(
-            self._folder,
-            preservation_policy=ocp.training.preservation_policies.LatestN(2),
-            cleanup_tmp_directories=True,
-        )
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(held(self._folder, "checkpoint_dir"))
+            self._checkpointer = ocp.training.Checkpointer(
+                self._folder,
+                preservation_policy=ocp.training.preservation_policies.LatestN(_KEPT),
+                cleanup_tmp_directories=True,
+            )
+            opened.callback(self._end)
+            self._opened = opened.pop_all()
 
     def kept(self, name: str) -> Any:
         """A setting of the run that wrote the newest checkpoint, None where there is none."""
@@ -74,15 +84,28 @@ class Checkpoints:
         abstract = jax.tree.leaves(jax.tree.map(_abstract_leaf, carry))
         with self._refused_if_damaged(latest.step):
             loaded = self._checkpointer.load(latest, {"leaves": abstract})
+        for old in self._checkpointer.checkpoints[:-_KEPT]:  # left by a run that was killed
+            self._checkpointer.delete(old.step)
         return jax.tree.unflatten(jax.tree.structure(carry), loaded["leaves"]), records
 
     def save(self, epoch: int, carry: Any, history: list[dict[str, Any]]) -> None:
-        """Writes the carry and the history after `epoch` epochs."""
-        self._checkpointer.save(
-            epoch,
-            {"leaves": jax.tree.leaves(carry)},
-            custom_metadata={"settings": self._settings, "history": history},
-        )
+        """Writes the carry and the history after `epoch` epochs.
+
+        Raises:
+          OSError: if they can't be written; the checkpoints that were there stay.
+        """
+        try:
+            self._checkpointer.save(
+                epoch,
+                {"leaves": jax.tree.leaves(carry)},
+                custom_metadata={"settings": self._settings, "history": history},
+            )
+        except Exception as error:  # Orbax raises errors of many kinds
+            reason = " ".join(str(error).split())
+            raise OSError(
+                f"the checkpoint of epoch {epoch} cannot be written to {self._folder}: once this "
+                f"is mended, the same call goes on from the one before ({reason})"
+            ) from error
 
     def _description(self, checkpoint: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The settings and the history in a checkpoint."""
@@ -101,7 +124,11 @@ class Checkpoints:
             ) from error
 
     def close(self) -> None:
-        self._checkpointer.close()
+        self._opened.close()
+
+    def _end(self) -> None:
+        with contextlib.suppress(Exception):  # the error of a failed save, which save has raised
+            self._checkpointer.close()
 
 
 def _abstract_leaf(leaf: jax.Array) -> jax.ShapeDtypeStruct:

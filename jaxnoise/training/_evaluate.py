@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
+from .._checks import as_arrays
 from .._streaming import check_chunk_size, default_chunk_size, mean_metrics, named
 from .._tree import as_partial, num_examples
 
@@ -41,7 +42,7 @@ def evaluate(
     num_examples(data)
     check_chunk_size(chunk_size)
     size = chunk_size or default_chunk_size(data)
-    return _evaluate(as_partial(loss_fn), params, jax.tree.map(jnp.asarray, data), size)
+    return _evaluate(as_partial(loss_fn), params, as_arrays(data, "data"), size)
 
 
 @functools.partial(jax.jit, static_argnums=3)
@@ -59,10 +60,13 @@ def mean_per_example(
 def per_example(metrics_of: Callable, source: str, batch: Any) -> dict[str, jax.Array]:
     """The metrics of a batch by name, (B,) each."""
     metrics, expected = named(metrics_of(batch)), (num_examples(batch),)
+    if not metrics:
+        raise ValueError(f"{source} gives an empty dict: give at least one metric per example")
     for name, values in metrics.items():
-        if jnp.shape(values) != expected:
+        found = getattr(values, "shape", np.shape(values))
+        if found != expected:
             raise ValueError(
-                f"{source} must give one {name} per example, shape {expected} here, "
-                f"got {jnp.shape(values)}: leave out the mean over examples"
+                f"{source} must give one {name} per example, shape {expected} here, got {found}: "
+                "leave out the mean over examples"
             )
     return metrics

@@ -107,7 +107,7 @@ def fit(
       stacked: whether `params`, `model_state` and `opt_state` already have the replicas' leading
         axis; otherwise all replicas start from the same ones.
       checkpoint_dir: folder of checkpoints, one written after each epoch; where it holds some of
-        the same run, training goes on from the newest.
+        the same run, training goes on from the newest. One run at a time has it.
       on_epoch: called as on_epoch(epoch, params, model_state, record) on the host after every
         epoch, before its checkpoint is written; epochs count from 1. The values are copies that may
         be kept; with replicas they have the leading (n,). The record is a dict of "steps",
@@ -123,6 +123,7 @@ def fit(
       NonFiniteLossError: (a ValueError) if a loss or an update is not finite; it names the step and
         keeps the state after the last good one.
       ValueError: if an argument is wrong; the message names it.
+      OSError: if another run has checkpoint_dir, or it can't be written to.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
+from .._checks import check_count, shown
+
 
 class ImagePool(NamedTuple):
     """Images that were made before; a pytree, so that it trains, saves and replicates with a model.
@@ -46,8 +48,9 @@ def image_pool(image: Array, size: int = 50) -> ImagePool:
       Shrivastava, Pfister, Tuzel, Susskind, Wang, Webb, "Learning from Simulated and Unsupervised
       Images through Adversarial Training", 2017, section 2.3 (the idea)
     """
-    if size < 0:
-        raise ValueError(f"size must be at least 0, got {size}")
+    if not (hasattr(image, "shape") and hasattr(image, "dtype")):
+        raise TypeError(f"image must be an array, or tell its shape and dtype, got {shown(image)}")
+    check_count(size, "size", 0)
     return ImagePool(jnp.zeros((size, *image.shape), image.dtype), jnp.zeros((), jnp.int32))
 
 

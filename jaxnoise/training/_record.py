@@ -70,6 +70,7 @@ def non_finite(
         where += f" of replica {', '.join(map(str, np.flatnonzero(~finite)))}"
     message = (
         f"the loss or the update is not finite at {where}; the state before it is kept in the "
-        "error's .result: try a smaller learning rate, and look for non-finite data"
+        "error's .result: try a smaller learning rate, and look for non-finite data, or labels out "
+        "of range"
     )
     return NonFiniteLossError(message, step, result_of(state, records, mode))

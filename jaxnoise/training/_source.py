@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._checks import as_arrays
 from .._tree import num_examples
 from ..data import Stream
 from ._epoch import run_epoch, run_evaluation
@@ -23,8 +24,8 @@ def length_of(data: Any, name: str = "data") -> int:
     return len(data)
 
 
-def on_device(data: Any) -> Any:
-    return data if isinstance(data, Stream) else jax.tree.map(jnp.asarray, data)
+def on_device(data: Any, name: str = "data") -> Any:
+    return data if isinstance(data, Stream) else as_arrays(data, name)
 
 
 def batch_like(data: Any, batch_size: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._checks import check_floating
 from .._streaming import has_convolutions, named
 from .._tree import leaves_with_path, num_examples, path_name
 from ._epoch import ReplicaMode
@@ -24,6 +25,8 @@ def start(
         raise TypeError("key must be a typed key: use jax.random.key, not jax.random.PRNGKey")
     if key.shape not in ((), (replicas,)):
         raise ValueError(f"key must be a single key, or one for each replica, got {key.shape}")
+    for player in players:
+        check_floating(player.own(params), player.label("params"))
     params, model_state = own((by_player(players, lambda p: p.own(params)), model_state))
     for player in players:
         if not jax.tree.leaves(player.own(params)):
@@ -135,6 +138,8 @@ def _check_metrics(source: str, metrics: dict[str, Any], batch_size: int) -> Non
                 f"{source} must give one {name} per example, shape ({batch_size},) here, "
                 f"got {values.shape}: leave the mean to fit"
             )
+    if not jnp.issubdtype(metrics["loss"].dtype, jnp.floating):
+        raise TypeError(f"{source} must give floating losses, got {metrics['loss'].dtype}")
 
 
 def _kind(tree: Any) -> Any:

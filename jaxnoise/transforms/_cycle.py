@@ -9,6 +9,8 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
+from .._checks import check_not_negative, check_numbers
+
 NO_PARAMS = (
     "You are using a transformation that requires the current value of the parameters: "
     "pass `params` when calling `update`."
@@ -35,10 +37,17 @@ def inner_counter(
 
 
 def _check_positive(name: str, value: jax.typing.ArrayLike) -> None:
+    check_numbers(value, name)
     if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
         raise ValueError(f"`{name}` counts steps: pass an integer of at least 1, got {value}.")
     if not isinstance(value, Tracer) and np.any(np.asarray(value) < 1):
         raise ValueError(f"`{name}` must be at least 1, got {value}: pass a positive integer.")
+
+
+def check_coefficient(value: Any, name: str) -> None:
+    """Raises unless it is a schedule, or a number that is not negative."""
+    if not callable(value):
+        check_not_negative(value, name)
 
 
 def strong(x: jax.typing.ArrayLike) -> jax.Array:

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ._cycle import NO_PARAMS, inner_counter, strong
+from .._checks import check_not_negative
+from ._cycle import NO_PARAMS, check_coefficient, inner_counter, strong
 
 
 class ProximalState(NamedTuple):
@@ -65,6 +66,7 @@ def add_proximal_term(
       Small Batch Sizes", IJCAI 2019, Algorithm 1
     """
     counter = inner_counter(period, epoch_length)
+    check_coefficient(weight, "weight")
     # A compiled sum with a zero may still round otherwise than without it (fused multiply-add).
     never_pulls = _is_constant(weight, 0) or _is_constant(period, 1)
 
@@ -216,6 +218,9 @@ def reference_weight(
       Zhang, Qu, Chen, Metaxas, "Taming the Noisy Gradient: Train Deep Neural Networks with
       Small Batch Sizes", IJCAI 2019, public code `TRAlgorithm`
     """
+
+    check_coefficient(learning_rate, "learning_rate")
+    check_not_negative(weight, "weight")
 
     def schedule(count: jax.typing.ArrayLike) -> jax.Array:
         if callable(learning_rate):

@@ -3,8 +3,9 @@
 import jax
 import optax
 
+from .._checks import check_fraction
 from ._amsgrad import scale_by_raw_amsgrad
-from ._cycle import keep_dtypes
+from ._cycle import check_coefficient, keep_dtypes
 from ._proximal import add_proximal_term, scale_by_inner_step
 
 
@@ -70,6 +71,8 @@ def trsgd(
       Zhang, Qu, Chen, Metaxas, "Taming the Noisy Gradient: Train Deep Neural Networks with
       Small Batch Sizes", IJCAI 2019, Algorithm 1 and Definition 1
     """
+    if momentum is not None:
+        check_fraction(momentum, "momentum")
     accumulate = optax.identity() if momentum is None else optax.trace(momentum)
     return _trajectory_regularized(
         accumulate, learning_rate, weight, period, weight_decay, inner_schedule, epoch_length
@@ -149,6 +152,8 @@ def tradam(
 
       Reddi, Kale, Kumar, "On the Convergence of Adam and Beyond", ICLR 2018, Algorithm 2
     """
+    check_fraction(b1, "b1")
+    check_fraction(b2, "b2")
     scale = scale_by_raw_amsgrad if amsgrad else optax.scale_by_adam
     moments = scale(b1, b2, eps)
     return _trajectory_regularized(
@@ -166,11 +171,13 @@ def _trajectory_regularized(
     epoch_length: jax.typing.ArrayLike | None,
 ) -> optax.GradientTransformationExtraArgs:
     """Puts `base`, a momentum or Adam's moments, between the pull and the step size."""
+    check_coefficient(learning_rate, "learning_rate")
+    check_coefficient(weight_decay, "weight_decay")
     inner_steps = {
         "harmonic": scale_by_inner_step(period, epoch_length=epoch_length),
         "constant": optax.identity(),
     }
-    if inner_schedule not in inner_steps:
+    if inner_schedule not in list(inner_steps):
         raise ValueError(
             f"`inner_schedule` is unknown: {inner_schedule!r}, use one of {list(inner_steps)}."
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import ArrayLike, Int
 
+from .._checks import check_not_negative, check_numbers, check_whole
+
 
 def label_components(mask: ArrayLike, connectivity: int = 1) -> Int[np.ndarray, "*shape"]:
     """Numbers the connected components of a mask.
@@ -29,6 +31,8 @@ def label_components(mask: ArrayLike, connectivity: int = 1) -> Int[np.ndarray, 
     """
     from scipy import ndimage  # SciPy takes long to import
 
+    check_numbers(mask, "mask")
+    check_whole(connectivity, "connectivity")
     inside = _inside(np.asarray(mask))
     if not 1 <= connectivity <= max(1, inside.ndim):
         raise ValueError(
@@ -66,9 +70,11 @@ def remove_small_components(
       >>> jn.volumes.remove_small_components([9, 9, 0, 9], min_size=2)
       array([9, 9, 0, 0])
     """
+    check_numbers(mask, "mask")
+    check_not_negative(min_size, "min_size")
     mask = np.asarray(mask)
     labels = label_components(mask, connectivity)
-    is_small = np.bincount(labels.ravel()) < min_size
+    is_small = np.bincount(labels.ravel(), minlength=1) < min_size
     is_small[0] = False
     return np.where(is_small[labels], np.zeros_like(mask), mask)
 

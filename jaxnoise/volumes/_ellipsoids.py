@@ -14,6 +14,8 @@ from jax import lax
 from jax.scipy.spatial.transform import Rotation
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from .._checks import check_count, check_key, check_numbers, check_whole, shown
+
 _ROUNDING = 1e-5  # of a squared distance; voxels on the surface belong to the nucleus
 _FILL = 0.104  # share of a volume that the default number of nuclei would have, were none cut
 
@@ -77,6 +79,7 @@ def random_ellipsoids(
       >>> labels.shape, int(labels.max())
       ((24, 32, 32), 12)
     """
+    check_key(key)
     _check(shape, semi_axes, num, max_overlap, max_rejections)
     if num is None:
         volume = 4 / 3 * math.pi * np.mean(semi_axes) ** 3
@@ -151,14 +154,19 @@ def _check(
     max_overlap: int,
     max_rejections: int,
 ) -> None:
-    if len(shape) != 3 or min(shape) < 1:
+    if np.ndim(shape) != 1 or len(shape) != 3:
+        raise ValueError(f"shape must be the (D, H, W) of a volume, got {shown(shape)}")
+    for length in shape:
+        check_whole(length, "shape, the (D, H, W) of a volume,")
+    if min(shape) < 1:
         raise ValueError(f"shape must be the (D, H, W) of a volume, got {shape}")
-    if not len(semi_axes) or min(semi_axes) <= 0:
+    check_numbers(semi_axes, "semi_axes")
+    if np.ndim(semi_axes) != 1 or not len(semi_axes) or not np.all(np.asarray(semi_axes) > 0):
         raise ValueError(f"semi_axes must hold positive lengths, got {semi_axes}")
     for name, value, least in (
         ("num", num, 0),
         ("max_overlap", max_overlap, 0),
         ("max_rejections", max_rejections, 1),
     ):
-        if value is not None and value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+        if value is not None:
+            check_count(value, name, least)

@@ -7,17 +7,13 @@ import math
 import os
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike
 
-from .._results import whole_file, write_npz
-
-_EXPANSION = 3000  # bytes that compression makes of one at most: deflate 1032, LZW 2730
+from .._results import check_size, open_npz, whole_file, write_npz
 
 
 def read_volume(path: str | os.PathLike, name: str | None = None) -> np.ndarray:
@@ -115,7 +111,7 @@ def _read_tiff(path: Path) -> np.ndarray:
             raise ValueError(f"its pages make {len(file.series)} stacks of different size or type")
         (series,) = file.series
         size = math.prod(series.shape) * np.dtype(series.dtype).itemsize
-        _check_size(path.stat().st_size, size, series.shape)
+        check_size(path.stat().st_size, size, series.shape)
         volume = series.asarray()
     if "C" in series.axes:
         volume = np.moveaxis(volume, series.axes.index("C"), -1)
@@ -143,7 +139,7 @@ def read_slices(folder: Path) -> np.ndarray:
     volume = None
     for index, path in enumerate(paths):
         with Image.open(path, formats=["PNG"]) as image:
-            _check_size(path.stat().st_size, math.prod(image.size), image.size)
+            check_size(path.stat().st_size, math.prod(image.size), image.size)
             pixels = np.asarray(image)
         if image.mode == "I":  # what Pillow makes of 16 bits in some versions
             pixels = pixels.astype(np.uint16)
@@ -179,34 +175,14 @@ def _write_slices(folder: Path, volume: np.ndarray) -> None:
 
 def _read_array(path: Path, name: str | None) -> np.ndarray:
     """One array of an .npz file; the others aren't read."""
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+    with open(path, "rb") as file, open_npz(file) as archive:
         found = ", ".join(archive.files) or "nothing"
         if name is None and len(archive.files) != 1:
             raise ValueError(f"give the name of one of its arrays: {found}")
         name = archive.files[0] if name is None else name
         if name not in archive.files:
             raise ValueError(f"it has no array {name!r}, but {found}")
-        _check_member(archive.zip, f"{name}.npy")
         return archive[name]
-
-
-def _check_member(archive: zipfile.ZipFile, name: str) -> None:
-    """Refuses an array whose header declares more than the archive has for it."""
-    if name not in archive.namelist():
-        return
-    stored = archive.getinfo(name)
-    with archive.open(name) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0
-        if version != (1, 0):
-            read = np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-    _check_size(stored.compress_size, math.prod(shape) * dtype.itemsize, shape)
-
-
-def _check_size(stored: int, declared: int, shape: Any) -> None:
-    if declared > _EXPANSION * stored:
-        raise ValueError(f"it declares {declared} bytes of shape {shape}, more than it can hold")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Key, UInt8
 
+from .._checks import check_key, check_numbers, shown
 from .._tree import is_concrete
 
 _BRIGHTNESSES = 4096  # drawn; labels beyond begin anew
@@ -53,6 +54,7 @@ def render(
       uint8 image of the labels' shape.
 
     Raises:
+      TypeError: if key is no typed key or labels are no integers.
       ValueError: if labels are no volume, or a width, scale or number is out of bounds.
 
     Example:
@@ -64,12 +66,21 @@ def render(
       >>> image.shape, image.dtype, bool(image[labels > 0].mean() > 2 * image[labels == 0].mean())
       ((16, 24, 24), dtype('uint8'), True)
     """
-    if jnp.ndim(labels) != 3:
+    check_key(key)
+    check_numbers(labels, "labels")
+    if not jnp.issubdtype(jnp.asarray(labels).dtype, jnp.integer):
+        raise TypeError(f"labels must be integers, got {jnp.asarray(labels).dtype}")
+    for name, value, count in (("brightness", brightness, 2), ("blur", blur, 3)):
+        check_numbers(value, name)
+        if not hasattr(value, "__len__") or len(value) != count:
+            raise ValueError(f"{name} must hold {count} numbers, got {shown(value)}")
+    if jnp.ndim(labels) != 3 or not jnp.size(labels):
         raise ValueError(f"labels must be a volume (D, H, W), got shape {jnp.shape(labels)}")
     scales = {"attenuation": attenuation, "photons": photons}
     amounts = {"texture": texture, "background": background, "noise": noise}
     for name, value in (*scales.items(), *amounts.items(), *(("blur", width) for width in blur)):
-        if is_concrete(value) and (value < 0 or (name in scales and value == 0)):
+        check_numbers(value, name)
+        if is_concrete(value) and (not value >= 0 or (name in scales and value == 0)):
             raise ValueError(f"{name} must be {'positive' if name in scales else 'at least 0'}")
     settings = {**scales, **amounts, "brightness": tuple(brightness), "blur": tuple(blur)}
     return _render(key, labels, settings)

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Num
 
+from .._checks import check_numbers, check_whole
 from .._progress import Progress
 from .._streaming import check_chunk_size, map_examples
 from .._tree import as_partial, is_concrete
@@ -74,6 +75,7 @@ def sliding_window(
       Array(270., dtype=float32)
     """
     apply = as_partial(apply)
+    check_numbers(volume, "volume")
     if not isinstance(volume, jax.Array):
         volume = np.asarray(volume) if is_concrete(apply) else jnp.asarray(volume)
     _check(volume.shape, window, stride, padding)
@@ -179,6 +181,8 @@ def _padded(length: int, window: int, stride: int, padding: str) -> np.ndarray:
 def _check(shape: tuple[int, ...], window: int, stride: int, padding: str) -> None:
     if len(shape) < 3 or 0 in shape:
         raise ValueError(f"volume must be (D, H, W) with voxels, or have channels besides: {shape}")
+    check_whole(window, "window")
+    check_whole(stride, "stride")
     if not 1 <= stride <= window or (window - stride) % 2:
         raise ValueError(
             f"stride must lie in 1…window and differ from it by an even number, got {stride} with "

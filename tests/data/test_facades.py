@@ -14,14 +14,6 @@ SIZE, NUM = 32, 40
 SKY, ROOF, WALL, WINDOW, BALCONY, DOOR, GROUND, TREE = range(8)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """As the fixture of that name, for the whole module: drawing a house is a long program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def houses():
     return jax.tree.map(np.asarray, facades(jax.random.key(0), NUM, SIZE))
@@ -63,7 +55,6 @@ def test_what_stands_where(houses):
         assert kinds == sorted(kinds)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_windows_stand_in_a_grid():
     @jax.jit
     def drawn(key):
@@ -78,7 +69,6 @@ def test_windows_stand_in_a_grid():
         np.testing.assert_array_equal(cells, np.arange(number))
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_one_label_map_has_many_photographs():
     @jax.jit
     def photographed(key):

@@ -25,14 +25,6 @@ NUM, SIZE = 5, 96
 EVERYWHERE = np.ones((3, 3))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """As the fixture of that name, for the whole module: drawing is a long program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def scene():
     """Photographs that get brighter from top to bottom, (N, H, W, 3)."""

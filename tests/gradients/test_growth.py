@@ -9,8 +9,6 @@ import jaxnoise as jn
 from jaxnoise.gradients import growth_ratio
 from jaxnoise.gradients._growth import _mean_squares
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def flat(gradients):
     """(n, number of parameters) in float64."""

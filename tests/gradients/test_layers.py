@@ -17,8 +17,6 @@ from jaxnoise.gradients._per_example import example_gradients
 from jaxnoise.gradients._taps import taps_of
 from jaxnoise.models._blocks import conv, double
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 WAYS = {
     "unformed": {"number": np.inf, "lookups": True, "at_once": 0},
     "one by one": {"number": -np.inf, "lookups": False, "at_once": 0},

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 import jaxnoise as jn
 from jaxnoise.gradients import noise_profile, per_example, squared_norms
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MEASURES = [per_example, squared_norms, noise_profile]
 
 

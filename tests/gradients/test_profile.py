@@ -11,8 +11,6 @@ from jax.tree_util import Partial
 from jaxnoise import _streaming
 from jaxnoise.gradients import NoiseProfile, _norms, _profile, noise_profile, squared_norms
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def slow_profile(gradients):
     """All statistics from the materialised gradients, name → (n, …)."""

@@ -12,8 +12,6 @@ from jaxnoise.gradients import _reduce
 from jaxnoise.gradients._per_example import example_gradients
 from jaxnoise.gradients._taps import taps_of
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @jax.jit
 def reductions(loss_fn, params, other, weights, data):

@@ -17,8 +17,6 @@ from jaxnoise.gradients import (
     squared_norms_and_mean,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 W = {"w": np.random.default_rng(0).normal(size=(3, 3))}
 X = {"x": np.random.default_rng(1).normal(size=(5, 3))}
 

@@ -15,8 +15,6 @@ from jaxnoise.models import (
     WideResNet,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def images(size, channels, batch=2):
     return np.random.default_rng(1).normal(size=(batch, size, size, channels))

@@ -8,8 +8,6 @@ from flax import nnx
 
 from jaxnoise.models import DenseNet121
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 class Shallow(DenseNet121):
     """DenseNet121 but for its depth; 3 transitions, from 8, 6 and 5 channels."""

@@ -12,8 +12,6 @@ from flax import nnx
 
 from jaxnoise import losses, models
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 FOLDER = Path(__file__).parents[1] / "fixtures" / "models"
 SCRIPT = SimpleNamespace(**runpy.run_path(str(FOLDER / "make_fixtures.py")))
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}

@@ -10,8 +10,6 @@ from flax import nnx
 
 from jaxnoise.models import ResNet18, ResNet34, ResNet101
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def standardized(x, axes):
     mean, variance = x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)

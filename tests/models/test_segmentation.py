@@ -8,8 +8,6 @@ from flax import nnx
 
 from jaxnoise.models import FCN, EncoderDecoder, NucleiUNet, ResidualSkipUNet, UNet
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 OF_VOLUMES = [NucleiUNet, EncoderDecoder]
 NETWORKS = [UNet, FCN, ResidualSkipUNet, *OF_VOLUMES]
 

@@ -8,8 +8,6 @@ from flax import nnx
 
 from jaxnoise.models import PatchDiscriminator, Pix2PixGenerator, ResNetGenerator
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 NETWORKS = [Pix2PixGenerator, ResNetGenerator, PatchDiscriminator]
 
 

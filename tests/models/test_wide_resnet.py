@@ -8,8 +8,6 @@ from flax import nnx
 
 from jaxnoise.models import WideResNet
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def activate(layer, x):
     """Batch normalisation by its running statistics, and ReLU."""

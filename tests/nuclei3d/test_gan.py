@@ -80,7 +80,6 @@ def test_volumes_are_made_voxel_by_voxel_by_a_pointwise_network(ndim, shape):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(("method", "ndim"), [("spcyclegan", 3), ("cyclegan", 2)])
 def test_training_and_generating(tmp_path, method, ndim):
     plan = SimpleNamespace(seeds=2, gan=dataclasses.replace(PLAN, ndim=ndim))

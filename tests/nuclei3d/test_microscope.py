@@ -103,7 +103,6 @@ def test_data_that_are_no_volumes_are_refused(volumes_plan):
         microscope_of(volumes_plan(data="digits"), None)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_drawn_volumes_come_with_their_truth(volumes_plan, monkeypatch):
     monkeypatch.setattr(_microscope, "_SIDE", 24)
     plan = dataclasses.replace(volumes_plan(), shape=(24, 24, 24), num_train=1, num_test=1)

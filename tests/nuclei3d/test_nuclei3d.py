@@ -10,8 +10,6 @@ import jaxnoise as jn
 from experiments.nuclei3d import _steps
 from experiments.nuclei3d._files import read_all
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL = [
     "--volumes", "2", "--epochs", "1", "--gan-epochs", "1", "--seeds", "2", "--width", "1",
     "--block", "16", "--min-size", "20",

@@ -3,12 +3,9 @@
 import dataclasses
 
 import numpy as np
-import pytest
 
 import jaxnoise as jn
 from experiments.nuclei3d._synthesize import rendered, synthetic_labels
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_slices_far_apart_are_a_choice_of_those_close_by(volumes_plan):

@@ -79,7 +79,6 @@ def test_augmentation_of_a_block_is_one_function():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 def test_short_training_is_kept_and_reproduced(monkeypatch, tmp_path, compilations):
     """Brighter voxels are nuclei; a second seed and another loss compile no other epoch."""
     monkeypatch.setattr(_unet.jn.models, "NucleiUNet", small_network)

@@ -117,8 +117,3 @@ class Quadratic:
 @pytest.fixture(scope="session")
 def quadratic():
     return Quadratic
-
-
-@pytest.fixture(autouse=True)
-def _quickly(quick_compilation):
-    """All programs here are small and run once."""

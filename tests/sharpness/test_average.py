@@ -7,7 +7,6 @@ import pytest
 
 from jaxnoise.sharpness import AverageSharpness, average_sharpness
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(4)
 # E ξ_i², in which a quadratic's mean increase is ½ Σ H_ii (ρ c_i)² E ξ_i²
 MOMENTS = {"gaussian": lambda d: 1, "uniform": lambda d: 1 / 3, "ball": lambda d: 1 / (d + 2)}

@@ -11,7 +11,6 @@ from jaxnoise.sharpness import BoxSharpness, box_sharpness
 from jaxnoise.sharpness._around import Around
 from jaxnoise.sharpness._box import _box
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SOLVERS = ["lbfgsb", "projected"]
 SIZE = 5
 

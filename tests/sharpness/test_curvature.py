@@ -16,7 +16,6 @@ from jaxnoise.sharpness import (
 )
 from jaxnoise.sharpness._lanczos import lanczos_step, ritz_values, start_lanczos
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(11)
 MEASURES = {
     "eigenvalues": lambda *case, num=2, **options: hessian_eigenvalues(

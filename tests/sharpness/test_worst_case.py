@@ -12,7 +12,6 @@ from jaxnoise.sharpness._around import Around
 from jaxnoise.sharpness._ascent import checkpoints
 from jaxnoise.sharpness._worst_case import _search
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 # ℓ2 by chunks, which must change nothing
 SETTINGS = [
     ("linf", "none", None),

@@ -7,7 +7,6 @@ import pytest
 from jaxnoise import smoothing
 from jaxnoise.smoothing import descent
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(5)
 STARTS = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 

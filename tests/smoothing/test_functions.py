@@ -7,8 +7,6 @@ import pytest
 from jaxnoise.smoothing import functions
 from jaxnoise.smoothing._waves import cosine, sine
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def levy(x):
     w = [1 + (v - 1) / 4 for v in x]

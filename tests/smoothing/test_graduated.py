@@ -8,7 +8,6 @@ from jaxnoise import smoothing
 from jaxnoise.smoothing import functions, graduated_descent, polynomial_deltas
 from jaxnoise.smoothing._directions import directions, seeds
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(2)
 STARTS = np.random.default_rng(0).uniform(-2, 2, size=(5, 2)).astype(np.float32)
 DELTAS = np.array([0.8, 0.4, 0.0], np.float32)

@@ -6,7 +6,6 @@ import pytest
 from jaxnoise import smoothing
 from jaxnoise.smoothing import functions, nice_report
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(6)
 DELTAS = np.array([1.4, 0.9, 0.25], np.float32)
 

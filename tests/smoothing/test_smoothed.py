@@ -13,7 +13,6 @@ from scipy import stats
 from jaxnoise import smoothing
 from jaxnoise.smoothing._directions import DISTRIBUTIONS, METHODS, directions, seeds
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(3)
 
 

@@ -13,7 +13,6 @@ from jaxnoise import theory
 from jaxnoise.schedules import admissible_decay, admissible_probability
 from jaxnoise.smoothing import polynomial_deltas
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 L, SIGMA, VAR, GAP, DISTANCE, K, B, STEP = 1.7, 0.6, 2.3, 3.1, 4.3, 6, 5, 0.8
 STAGE = {
     "smoothness": L, "strong_convexity": SIGMA, "variance": VAR, "initial_gap": GAP,

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from jaxnoise import theory
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 L, MU, VAR, GAP, K, B, STEP, GOAL = 1.7, 0.6, 2.3, 3.1, 6, 5, 0.25, 0.9
 NONCONVEX = {"smoothness": L, "variance": VAR, "initial_gap": GAP, "batch_size": B}
 CONVEX = {"smoothness": L, "variance": VAR, "initial_squared_distance": GAP, "batch_size": B}

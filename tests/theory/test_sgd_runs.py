@@ -9,7 +9,6 @@ import pytest
 
 from jaxnoise import theory
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SEEDS, STEPS, VAR, BATCH = 200, 100, 0.5, 4
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from jaxnoise import theory
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMOOTH, VAR, G, B = 1.7, 2.3, 1.1, 3.1
 PROBLEM = {"smoothness": SMOOTH, "variance": VAR, "gradient_bound": G, "value_bound": B}
 

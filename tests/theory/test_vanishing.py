@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from jaxnoise import theory
 from jaxnoise.gradients import vanishing
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 L, MU, N, STEP, T, START, GOAL = 1.7, 0.6, 3.0, 0.15, 6, 3.1, 0.4
 SPLIT = {"tau": 0.2, "fraction": 0.7, "tail_mean": 1.9}
 G = 0.7 * 0.2 + 0.3 * 1.9

@@ -11,8 +11,6 @@ import pytest
 import jaxnoise as jn
 from jaxnoise.training import cycle_gan, image_pool
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SHAPE = (2, 3, 4, 2)  # B, H, W, C
 PAIRS = (("image", "label"), ("label", "image"))  # what is made of what
 WEIGHTS = {"cycle_weight": 0.7, "spatial_weight": 0.3}

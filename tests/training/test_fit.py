@@ -15,7 +15,6 @@ import jaxnoise as jn
 from jaxnoise.schedules import NoiseStage, stage_schedule
 from jaxnoise.training._epoch import run_epoch
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(3)
 SGD = optax.sgd(0.1)  # one object, so that its programs are compiled once
 

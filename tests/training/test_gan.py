@@ -12,8 +12,6 @@ from jaxnoise.training import conditional_gan
 SHAPE = (3, 4, 5, 2)  # B, H, W, C
 NAMES = ("discriminator", "generator")
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def generator(params, count, x, key):
     """A scaled input with noise of its own; the state counts the calls."""

@@ -12,7 +12,6 @@ import jaxnoise as jn
 from jaxnoise.schedules import NoiseStage
 from jaxnoise.training._epoch import run_epoch
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(6)
 STAGES = [NoiseStage(2, 0.1, 2)]
 SWEEP = {"factor": [1.0, 0.3, 0.5], "weight": [0.1, 0.0, 1.0], "period": [3, 1, 4]}

@@ -12,7 +12,6 @@ import jaxnoise as jn
 from jaxnoise.schedules import NoiseStage
 from jaxnoise.training._epoch import run_epoch
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(8)
 ALL = NoiseStage(2, 0.1, 7)  # one batch of all examples, whose order doesn't matter
 close = functools.partial(jax.tree.map, functools.partial(np.testing.assert_allclose, rtol=1e-5))

@@ -13,7 +13,6 @@ from jaxnoise.schedules import NoiseStage
 from jaxnoise.training import NonFiniteLossError
 from jaxnoise.training._epoch import run_epoch
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(4)
 STAGES = [NoiseStage(2, 0.1, 2), NoiseStage(1, 0.05, 3)]
 DATA = {"x": np.linspace(-1.0, 1.0, 7)}

@@ -12,8 +12,6 @@ from scipy import ndimage
 from jaxnoise.volumes import label_components, random_ellipsoids
 from jaxnoise.volumes._ellipsoids import candidate
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 FIGURES = json.loads((Path(__file__).parents[1] / "fixtures/volumes/nuclei.json").read_text())
 
 

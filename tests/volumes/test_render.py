@@ -22,14 +22,6 @@ CLEAN = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """As the fixture of that name, for the whole module: drawing is a long program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def labels():
     """Two blocks, and a third of the label after the last brightness that is drawn."""

@@ -12,8 +12,6 @@ from jax.tree_util import Partial
 
 from jaxnoise.volumes import sliding_window
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STORED = Path(__file__).parents[1] / "fixtures" / "volumes" / "sliding_window_40x33x64.npz"
 
 
