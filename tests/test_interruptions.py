@@ -102,6 +102,15 @@ def test_the_plan_goes_first(monkeypatch, tmp_path):
     assert not (tmp_path / "plan.json").exists()
 
 
+def test_damaged_parts_are_named(tmp_path):
+    (tmp_path / "part.json").write_text("{")
+    with pytest.raises(ValueError, match=r"part\.json is damaged: remove it"):
+        remembered(tmp_path / "part.json", dict)
+    (tmp_path / "plan.json").write_text("")
+    with pytest.raises(ValueError, match=r"plan\.json is damaged"):
+        begin(tmp_path, Config(), resume=True)
+
+
 def test_tour_of_other_options_is_refused(start, monkeypatch):
     """The weight of an optimizer is part of no checkpoint."""
 

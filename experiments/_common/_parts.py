@@ -24,7 +24,7 @@ def begin(folder: Path, plan: Any, resume: bool) -> None:
       resume: whether the run is to go on.
 
     Raises:
-      ValueError: if it is to go on but was made by another plan.
+      ValueError: if it is to go on but was made by another plan, or its plan is damaged.
     """
     path = folder / "plan.json"
     if not resume:
@@ -33,7 +33,7 @@ def begin(folder: Path, plan: Any, resume: bool) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         write_json(path, plan)
         return
-    theirs = json.loads(path.read_text(encoding="utf-8"))
+    theirs = _read(path)
     new = folder / "plan_now.json"
     write_json(new, plan)
     ours = json.loads(new.read_text(encoding="utf-8"))
@@ -46,10 +46,21 @@ def begin(folder: Path, plan: Any, resume: bool) -> None:
 
 
 def remembered(path: Path, compute: Callable[[], Any]) -> Any:
-    """What `compute` gives, as JSON values; read back from `path` where it is there already."""
+    """What `compute` gives, as JSON values; read back from `path` where it is there already.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
     if not path.is_file():
         write_json(path, compute())
-    return json.loads(path.read_text(encoding="utf-8"))
+    return _read(path)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: remove it, and go on with --resume") from error
 
 
 def checkpoints(folder: Path, steps: int) -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +43,7 @@ def random_window(key: Key[Array, ""], images: PyTree, size: int | Sequence[int]
 
     def cut(keys: Array, stack: Array, _name: str) -> Array:
         sides = stack.shape[1:-1]
-        window = (size,) * len(sides) if isinstance(size, Integral) else tuple(size)
+        window = tuple(size) if isinstance(size, Sequence) else (size,) * len(sides)
         fits = len(window) == len(sides) and all(
             1 <= w <= n for w, n in zip(window, sides, strict=True)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +202,7 @@ def loss_line(
 def _pair(directions: Any, params: Any) -> tuple[Any, Any]:
     """(u, v), from a pair or from a pytree like the parameters whose leaves have a leading (2,)."""
     if jax.tree.structure(directions) != jax.tree.structure(params):
-        found = len(directions) if isinstance(directions, Sized) else directions
+        found = len(directions) if isinstance(directions, Collection) else directions
         if found != 2:
             raise ValueError(f"directions must be a pair (u, v), got {shown(found)}")
         return tuple(directions)

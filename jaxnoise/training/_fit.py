@@ -6,13 +6,14 @@ import copy
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 import numpy as np
 import optax
 
+from .._checks import check_count, check_function, shown
 from .._progress import Progress
 from .._tree import as_partial
 from ..data import Stream
@@ -150,7 +151,7 @@ def fit(
       >>> bool(game.params["cat"] < game.params["mouse"]), sorted(game.history.train)
       (True, ['cat loss', 'mouse loss'])
     """
-    stages = [stages] if isinstance(stages, NoiseStage) else list(stages)
+    stages = _stages_of(stages)
     n = length_of(data)
     players = players_of(train_loss, params, optimizer, stages, n)
     for stage in stages:
@@ -163,8 +164,10 @@ def fit(
         )
     if replicas is None and (stacked or replica_mode != "auto"):
         raise ValueError("stacked and replica_mode speak of replicas: give their number")
-    if replicas is not None and replicas < 1:
-        raise ValueError(f"replicas must be at least 1, got {replicas}")
+    if replicas is not None:
+        check_count(replicas, "replicas")
+    if on_epoch is not None:
+        check_function(on_epoch, "on_epoch")
     if replica_mode not in ("auto", "map", "vmap"):
         raise ValueError(f"replica_mode must be 'auto', 'map' or 'vmap', got {replica_mode!r}")
     loss = by_player(players, lambda player: loss_of(player.own(train_loss)))
@@ -175,7 +178,7 @@ def fit(
     if test_data is not None:
         length_of(test_data, "test_data")
 
-    data, test_data = on_device(data), on_device(test_data)
+    data, test_data = on_device(data), on_device(test_data, "test_data")
     values = hyperparams_of(players, hyperparams, replicas)
     state, keys = start(key, players, params, model_state, opt_state, values, replicas, stacked)
     batch = batch_like(data, stages[0].batch_size)
@@ -221,3 +224,10 @@ def fit(
         if checkpoints is not None:
             checkpoints.close()
     return result_of(state, records, mode)
+
+
+def _stages_of(stages: Any) -> list[NoiseStage]:
+    found = [stages] if isinstance(stages, NoiseStage) else stages
+    if not isinstance(found, Iterable):
+        raise TypeError(f"stages must be a NoiseStage or several of them, got {shown(stages)}")
+    return list(found)

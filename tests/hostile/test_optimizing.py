@@ -165,6 +165,12 @@ TRANSFORMS = [
 ]  # fmt: skip
 
 TRAINING = [
+    ("no stages", lambda: fit(stages=None),
+     TypeError, "stages must be a NoiseStage or several of them, got None"),
+    ("half a replica", lambda: fit(replicas=2.5), TypeError, "replicas must be a whole number"),
+    ("a folder as on_epoch", lambda: fit(on_epoch="out"), TypeError, "on_epoch must be a function"),
+    ("text to test on", lambda: fit(test_data={"x": STRINGS}, evaluate=train_loss),
+     TypeError, "test_data must hold arrays of numbers"),
     ("stages as text", lambda: fit(stages="a"),
      TypeError, "each of the stages must be a NoiseStage"),
     ("text to train on", lambda: fit(data={"x": STRINGS}),
