@@ -20,7 +20,13 @@ SUBPACKAGES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.startswith("jaxnoise.models.") else name
+        for name in MODULES
+    ],
+)
 def test_docstring_examples(name):
     module = importlib.import_module(name)
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
@@ -47,7 +53,13 @@ def few_digits(monkeypatch):
 
 
 @pytest.mark.usefixtures("few_digits")
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, marks=pytest.mark.slow) if "training.fit" in block else number
+        for number, block in enumerate(BLOCKS)
+    ],
+)
 def test_readme_blocks(number, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("jaxnoise._progress.Progress.update", lambda *args, **kwargs: None)

@@ -54,8 +54,16 @@ def test_all_experiments_resume(name):
     assert fields["out"].default == Path("runs") / name
 
 
+@pytest.fixture
+def heeds_sigint():
+    """A process that was started in the background may not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_signals_interrupt(name, start, tmp_path):
+def test_signals_interrupt(name, start, tmp_path, heeds_sigint):
     def run(config):
         remembered(config.out / "part.json", lambda: 1)
         signal.raise_signal(getattr(signal, name))

@@ -140,6 +140,7 @@ def derivatives(convolve, x, kernel, dx, dkernel):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, derandomize=True)
 @given(cases(max_spatial=2))
 def test_all_derivatives_are_xlas(case):
@@ -234,6 +235,7 @@ def test_inside_scan(case):
         np.testing.assert_allclose(ours, xlas, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @MATMULS
 @pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)], ids=["x", "kernel", "both"])
 def test_under_vmap(case, axes):
@@ -255,6 +257,7 @@ def test_under_vmap(case, axes):
             np.testing.assert_allclose(together[i], one, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 @MATMULS
 def test_under_checkpoint(case):
     def loss(wrap, kernel):
