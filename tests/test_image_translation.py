@@ -302,12 +302,6 @@ def test_zero_is_refused(experiment, tmp_path, option):
     assert option in experiment.failure(option, "0", "--out", tmp_path)
 
 
-def test_unknown_data_is_one_line(experiment, tmp_path):
-    message = experiment.failure("--data", "no_such_set_anywhere", "--out", tmp_path / "out")
-    assert "no_such_set_anywhere" in message
-    assert not (tmp_path / "out").exists()
-
-
 class Untrained:
     """Stands for networks: what they make depends on the seed and the method alone."""
 

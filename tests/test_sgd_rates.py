@@ -213,7 +213,6 @@ def test_sentences_and_tables():
         (["--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["--steps", "1"], "--steps must be at least 2, got 1"),
         (["--batch-sizes", "4", "1"], r"--batch-sizes must rise from at least 1, got \(4, 1\)"),
-        (["--data", "no_such_set_anywhere"], "no_such_set_anywhere"),
     ],
 )
 def test_wrong_options(experiment, tmp_path, options, message):

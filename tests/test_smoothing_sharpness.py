@@ -399,13 +399,6 @@ def test_out_of_range_is_refused(experiment, tmp_path, option, value):
     assert option in experiment.failure(option, value, "--out", tmp_path)
 
 
-def test_unknown_data_is_one_line(experiment, tmp_path):
-    out = tmp_path / "out"
-    message = experiment.failure("--data", "no_such_set_anywhere", "--out", out)
-    assert "no_such_set_anywhere" in message
-    assert not out.exists()
-
-
 # Whole runs
 
 

@@ -63,13 +63,6 @@ def test_tour_writes_its_report(experiment, tmp_path, capsys, idx_folder):
     assert not plt.get_fignums()
 
 
-def test_unknown_data_is_one_line(experiment, tmp_path):
-    out = tmp_path / "out"
-    message = experiment.failure("--data", "no_such_set_anywhere", "--out", out)
-    assert "no_such_set_anywhere" in message
-    assert not out.exists()
-
-
 @pytest.mark.parametrize("kept", [0, 5, 30, 200])
 def test_truncated_file_is_one_line(experiment, tmp_path, idx_folder, kept):
     damaged = idx_folder / "train-images-idx3-ubyte.gz"

@@ -293,13 +293,6 @@ def test_zero_is_refused(experiment, tmp_path, option):
     assert option in experiment.failure(option, "0", "--out", tmp_path)
 
 
-def test_unknown_data_is_one_line(experiment, tmp_path):
-    out = tmp_path / "out"
-    message = experiment.failure("--data", "no_such_set_anywhere", "--out", out)
-    assert "no_such_set_anywhere" in message
-    assert not out.exists()
-
-
 @pytest.mark.slow
 def test_interrupted_run_goes_on(experiment, monkeypatch, tmp_path):
     """Training breaks off after an epoch; measuring after the first seed."""

@@ -132,6 +132,14 @@ def test_sets(kind, tmp_path, experiments):
     assert files_in(tmp_path) - before <= {"plan.json", "curves.jsonl"}, "what a run begins with"
 
 
+@pytest.mark.parametrize("name", {**WITH_DATA, "image_translation": (), "nuclei3d": ("all",)})
+def test_unknown_sets(name, tmp_path, experiments):
+    options = ("--data", "no_such_set_anywhere", "--out", tmp_path / "out")
+    assert "no_such_set_anywhere" in experiments(name).failure(*ALL[name], *options)
+    if name != "nuclei3d":  # its first step has begun
+        assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("name", WITH_DATA)
 def test_a_file_as_the_folder_of_data(name, tmp_path, experiments):
     (tmp_path / "file").write_text("here")

@@ -132,11 +132,6 @@ def test_zero_is_refused(experiment, option, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_data_is_one_line(experiment, tmp_path):
-    message = experiment.failure("synthesize", "--data", "no_such_set", "--out", tmp_path / "out")
-    assert "no_such_set" in message
-
-
 @pytest.mark.slow
 def test_whole_experiment_as_a_command(experiment, tmp_path):
     said = experiment.as_a_command("all", *SMALL, "--out", tmp_path)
