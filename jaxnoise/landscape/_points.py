@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from .._checks import as_arrays, check_floating
 from .._progress import Progress
 from .._results import read_npz, write_npz
+from .._sharding import leading, num_shards, put_everywhere
 from .._streaming import (
     check_chunk_size,
     default_chunk_size,
@@ -57,13 +57,7 @@ class PointProgram:
         check_chunk_size(vmap_points, "vmap_points")
         for direction in directions:
             check_like(direction, params, "direction")
-        if sharding is not None and not (
-            isinstance(sharding, NamedSharding) and sharding.spec and sharding.spec[0]
-        ):
-            raise ValueError(
-                "sharding must be a NamedSharding that names a mesh axis for the points, as in "
-                f"NamedSharding(mesh, PartitionSpec('points')), got {sharding}"
-            )
+        self._sharding = leading(sharding, "points")
         check_floating(params, "params")
         params, directions = jax.tree.map(jnp.asarray, (params, directions))
         data = as_arrays(data, "data")
@@ -82,11 +76,8 @@ class PointProgram:
             vmap_points = 1 if alone else _VMAP_POINTS
         self._is_dict = isinstance(metrics, Mapping)
         self._inputs = (loss_fn, params, directions, data)
-        self._sharding = None
-        if sharding is not None:
-            self._sharding = NamedSharding(sharding.mesh, PartitionSpec(sharding.spec[0]))
-            everywhere = NamedSharding(sharding.mesh, PartitionSpec())
-            self._inputs = jax.device_put(self._inputs, everywhere)
+        if self._sharding is not None:
+            self._inputs = put_everywhere(self._inputs, self._sharding)
         self._options = {
             "chunk_size": chunk_size or default_chunk_size(data),
             "vmap_points": vmap_points,
@@ -131,7 +122,7 @@ class PointProgram:
         """Mean losses by name, (N,), on the host."""
         coordinates = jnp.asarray(points, float)
         if self._sharding is not None:
-            surplus = -len(points) % _num_shards(self._sharding)
+            surplus = -len(points) % num_shards(self._sharding)
             coordinates = jnp.pad(coordinates, ((0, surplus), (0, 0)))
             coordinates = jax.device_put(coordinates, self._sharding)
         values = jax.device_get(_losses_at(*self._inputs, coordinates, **self._options))
@@ -181,9 +172,3 @@ def _losses_at(
         check_vma=False,
     )
     return spread(points, *inputs)
-
-
-def _num_shards(sharding: NamedSharding) -> int:
-    """The number of parts that the first axis is split into."""
-    axes = sharding.spec[0]
-    return math.prod(sharding.mesh.shape[n] for n in (axes if isinstance(axes, tuple) else [axes]))
