@@ -1,4 +1,4 @@
-"""Work spread over the devices of a mesh, along one leading axis: points, examples, windows, runs."""
+"""Work spread over a mesh of devices along a leading axis: points, examples, windows, runs."""
 
 from __future__ import annotations
 
