@@ -271,7 +271,6 @@ def small_run(tiny, monkeypatch, tmp_path):
     for module in (_config, _run):
         monkeypatch.setattr(module, "MAIN", ("FCN-16s", "U-Net"))
     monkeypatch.setattr(_config, "NETWORKS", dict.fromkeys(("FCN-16s", "U-Net")))
-    monkeypatch.setitem(_config._PRESETS["synthetic"], "networks", ("FCN-16s", "U-Net"))
     return [
         "--data", "membranes", "--epochs", "3", "--width", "2", "--seeds", "2",
         "--resolution", "3", "--batch-size", "8", "--out", tmp_path / "out",

@@ -23,7 +23,7 @@ class Config:
     """Train networks with few and many skips, and measure how flat their landscapes are."""
 
     preset: Literal["synthetic", "small", "paper"] = "synthetic"
-    """synthetic: drawn membranes and three networks, offline; small: patches of real
+    """synthetic: drawn membranes and two networks, offline; small: patches of real
     images, each data set under an hour; paper: the published sizes, for a GPU."""
     data: (
         tuple[Literal["membranes", "isbi2012_em", "vessels", "drive", "raindrops"], ...] | None
@@ -111,15 +111,15 @@ class Plan:
 _PRESETS: dict[str, dict] = {
     "synthetic": {
         "data": ("membranes",),
-        "networks": ("FCN-16s", "FCN-4s", "U-Net"),
+        "networks": ("FCN-16s", "U-Net"),
         "seeds": 2,
         "learning_rate": 0.2,
         "snapshots": 10,
-        "resolution": 15,
+        "resolution": 13,
         "draws": 2,
         "draw_resolution": 7,
         "task": {"shrink": 1, "size": 64, "overlap": 0, "images": (48, 8, 8), "image_size": 128}
-        | {"examples": 192, "epochs": 12, "width": 4},
+        | {"examples": 128, "epochs": 12, "width": 4},
     },
     "small": {
         "data": ("isbi2012_em",),
