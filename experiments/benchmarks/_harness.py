@@ -5,25 +5,36 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import re
-import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
 from experiments._common import environment, say, text_table, write_json
+
+from ._measured import Ratio, device_name, number, quotient, spread
 
 RESULTS = Path(__file__).parent / "results"
 
 # Threads of the contestant before go on spinning for a while.
 _PAUSE = 0.3
 
-_PEERS = ("torch", "backpack-for-pytorch", "opacus", "landscaper", "loss-landscapes", "monai")
+# By the name that a peer is imported by, the one that pip knows.
+_PEERS = {
+    "torch": "torch",
+    "backpack": "backpack-for-pytorch",
+    "opacus": "opacus",
+    "landscaper": "landscaper",
+    "loss_landscapes": "loss-landscapes",
+    "monai": "monai",
+}
+NOT_INSTALLED = "not installed: "
 
 Contestant = Callable[[], Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,16 +44,39 @@ class Race:
     A contestant runs once per call and returns when its work is done; `work` says how many units
     (steps, layers) a call of each comprises, so that times are per unit. `references` are those
     contestants, beside the peer, to whose times ratios are wanted, too. `absent` says of a
-    contestant that can't take part why.
+    contestant that can't take part why. Memory is that of this process; `memory` is False where
+    contestants work in others.
     """
 
     case: str
     contestants: dict[str, Contestant]
     work: dict[str, int]
     peer: str
-    target: float | None = None
     references: tuple[str, ...] = ()
     absent: dict[str, str] = field(default_factory=dict)
+    memory: bool = True
+
+
+def chosen(cases: Mapping[str, T], only: Sequence[str]) -> list[T]:
+    """The cases whose names contain all that one of these has between its commas; else all."""
+    wanted = [text.lower().split(", ") for text in only or ("",)]
+    found = [
+        case
+        for name, case in cases.items()
+        if any(all(part in name.lower() for part in parts) for parts in wanted)
+    ]
+    if not found:
+        names = " ".join(repr(text) for text in only)
+        raise ValueError(f"no case has {names} in its name: choose from {'; '.join(cases)}")
+    return found
+
+
+def not_installed(error: ImportError) -> str:
+    """What to do about a peer that can't be imported."""
+    module = (error.name or "").split(".")[0]
+    if module and isinstance(error, ModuleNotFoundError):
+        return f"{NOT_INSTALLED}pip install {_PEERS.get(module, module)}"
+    return " ".join(str(error).split())
 
 
 def run(race: Race, repetitions: int) -> dict[str, Any]:
@@ -53,7 +87,10 @@ def run(race: Race, repetitions: int) -> dict[str, Any]:
     """
     for contestant in race.contestants.values():
         contestant()
-    memory = {name: _peak_memory(contestant) for name, contestant in race.contestants.items()}
+    memory = {
+        name: _peak_memory(contestant) if race.memory else None
+        for name, contestant in race.contestants.items()
+    }
     times: dict[str, list[float]] = {name: [] for name in race.contestants}
     for _ in range(repetitions):
         for name, contestant in race.contestants.items():
@@ -64,7 +101,7 @@ def run(race: Race, repetitions: int) -> dict[str, Any]:
     rows = {}
     for name, own in times.items():
         rows[name] = {
-            "milliseconds": statistics.median(own),
+            "milliseconds": spread(own).median,
             "times": own,
             **_ratio(own, times[race.peer]),
             "references": {other: _ratio(own, times[other]) for other in race.references},
@@ -73,27 +110,30 @@ def run(race: Race, repetitions: int) -> dict[str, Any]:
     return {
         "case": race.case,
         "peer": race.peer,
-        "target": race.target,
         "contestants": rows,
         "absent": race.absent,
     }
 
 
 def _ratio(own: list[float], others: list[float]) -> dict[str, Any]:
-    ratios = [a / b for a, b in zip(own, others, strict=True)]
-    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    return {"ratio": statistics.median(ratios), "ratio_quartiles": [low, high]}
+    ratio = quotient(own, others)
+    return {"ratio": ratio.median, "ratio_quartiles": [ratio.low, ratio.high]}
 
 
-def compare(name: str, races: Iterable[Race], repetitions: int, out: Path) -> None:
-    """Runs the races, prints a table and writes `out`/<name>-<device>.json, anew after each."""
+def compare(name: str, races: Iterable[Race], repetitions: int, out: Path) -> Path:
+    """Runs the races, prints a table and writes `out`/<name>-<device>.json, anew after each.
+
+    Returns:
+      The file's path.
+    """
+    begun = time.perf_counter()
     where = environment()
-    for package in _PEERS:
+    for package in _PEERS.values():
         try:
             where["versions"][package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             where["versions"][package] = None
-    device = re.sub(r"[^a-z0-9]+", "-", _device_name(where).lower()).strip("-")
+    device = re.sub(r"[^a-z0-9]+", "-", device_name(where).lower()).strip("-")
     path = out / f"{name}-{device}.json"
     out.mkdir(parents=True, exist_ok=True)
     results = []
@@ -103,8 +143,11 @@ def compare(name: str, races: Iterable[Race], repetitions: int, out: Path) -> No
             say(f"  without {contestant}: {reason}")
         results.append(run(race, repetitions))
         print(table(results[-1:]), flush=True)
-        write_json(path, {"benchmark": name, "environment": where, "results": results})
+        seconds = round(time.perf_counter() - begun)
+        found = {"benchmark": name, "environment": where, "results": results, "seconds": seconds}
+        write_json(path, found)
     print(f"\n{table(results)}\n\n{path}")
+    return path
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -121,7 +164,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
                 (
                     result["case"],
                     name,
-                    f"{row['milliseconds']:.3g}",
+                    number(row["milliseconds"]),
                     "peer" if name == result["peer"] else _with_quartiles(row),
                     "" if memory is None else f"{memory:.0f}",
                     *(_with_quartiles(row["references"].get(other)) for other in others),
@@ -138,13 +181,7 @@ def _references(result: dict[str, Any]) -> Iterable[str]:
 def _with_quartiles(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
-    low, high = row["ratio_quartiles"]
-    return f"{row['ratio']:.2f} ({low:.2f}–{high:.2f})"
-
-
-def _device_name(where: dict[str, Any]) -> str:
-    device = jax.devices()[0]
-    return where["processor"] if device.platform == "cpu" else device.device_kind
+    return str(Ratio(row["ratio"], *row["ratio_quartiles"]))
 
 
 def _peak_memory(contestant: Contestant) -> float | None:

@@ -11,18 +11,12 @@ what the libraries report is each example's own.
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
-from backpack import backpack, extend
-from backpack.extensions import BatchL2Grad
-from opacus.grad_sample import (
-    GradSampleModule,
-    GradSampleModuleFastGradientClipping,
-    register_grad_sampler,
-)
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, vmap
 from torch.nn import functional as F
@@ -163,13 +157,17 @@ class BackPACK(_Hooked):
     """Its extension `BatchL2Grad`."""
 
     def __init__(self, network: nn.Module, batches: Batches):
+        from backpack import backpack, extend
+        from backpack.extensions import BatchL2Grad
+
         super().__init__(network, batches)
+        self.extended = functools.partial(backpack, BatchL2Grad())
         for module in self.network.modules():
             if not any(module.children()):
                 extend(module)
 
     def passes(self) -> Iterator[None]:
-        with backpack(BatchL2Grad()):
+        with self.extended():
             yield from super().passes()
 
     def batch_norms(self) -> Tensor:
@@ -180,14 +178,18 @@ class BackPACK(_Hooked):
 class OpacusGhost(_Hooked):
     """The norms of its ghost clipping; layers without a rule of their own form gradients."""
 
-    wrapper: Any = GradSampleModuleFastGradientClipping
+    wrapper = "GradSampleModuleFastGradientClipping"
 
     def __init__(self, network: nn.Module, batches: Batches):
+        from opacus import grad_sample
+
         super().__init__(network, batches)
+        grad_sample.register_grad_sampler(_FrozenNorm)(_norm_gradients)
         for module in self.network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.__class__ = _FrozenNorm
-        self.network = self.wrapper(self.network, loss_reduction="sum", strict=False).train()
+        wrapper = getattr(grad_sample, self.wrapper)
+        self.network = wrapper(self.network, loss_reduction="sum", strict=False).train()
 
     def batch_norms(self) -> Tensor:
         return self.network.get_norm_sample().square()
@@ -196,7 +198,7 @@ class OpacusGhost(_Hooked):
 class OpacusSamples(OpacusGhost):
     """The gradient samples of its hooks."""
 
-    wrapper: Any = GradSampleModule
+    wrapper = "GradSampleModule"
 
     def batch_norms(self) -> Tensor:
         norms = example_norms([p.grad_sample for p in self.network.parameters()])
@@ -212,28 +214,12 @@ class _FrozenNorm(nn.BatchNorm2d):
         return F.batch_norm(input, *statistics, self.weight, self.bias, eps=self.eps)
 
 
-@register_grad_sampler(_FrozenNorm)
 def _norm_gradients(layer: Any, activations: list[Tensor], dy: Tensor) -> dict[Any, Tensor]:
     normalised = F.batch_norm(activations[0], layer.running_mean, layer.running_var, eps=layer.eps)
     return {
         layer.weight: torch.einsum("nchw,nchw->nc", dy, normalised),
         layer.bias: torch.einsum("nchw->nc", dy),
     }
-
-
-class FeedForward(nn.Module):
-    """Two dense layers with ReLU and a linear read-out."""
-
-    def __init__(self, num_classes: int = 10, image_size: int = 28, width: int = 256):
-        super().__init__()
-        self.dense1 = nn.Linear(image_size**2, width)
-        self.dense2 = nn.Linear(width, width)
-        self.readout = nn.Linear(width, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps images (B, 1, H, W) to scores (B, num_classes)."""
-        x = F.relu(self.dense1(x.flatten(1)))
-        return self.readout(F.relu(self.dense2(x)))
 
 
 def example_norms(gradients: list[Tensor]) -> Tensor:

@@ -20,6 +20,21 @@ _TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
 
 
+class FeedForward(nn.Module):
+    """Two dense layers with ReLU and a linear read-out."""
+
+    def __init__(self, num_classes: int = 10, image_size: int = 28, width: int = 256):
+        super().__init__()
+        self.dense1 = nn.Linear(image_size**2, width)
+        self.dense2 = nn.Linear(width, width)
+        self.readout = nn.Linear(width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps images (B, 1, H, W) to scores (B, num_classes)."""
+        x = F.relu(self.dense1(x.flatten(1)))
+        return self.readout(F.relu(self.dense2(x)))
+
+
 class SmallCNN(nn.Module):
     """Two 5×5 convolutions with max-pooling, two dense layers and a linear read-out."""
 

@@ -15,6 +15,7 @@ long.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,8 @@ from jax import lax
 import jaxnoise as jn
 from experiments._common import main
 
-from ._harness import RESULTS, Race, compare
-
-PEER = "PyTorch"
+from ._harness import RESULTS, Race, chosen, compare
+from .reports.convolution import ALONE, FORWARD, GRADIENTS, LOOP, PEER, XLA
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Config:
 
     repetitions: int = 7
     """Alternating runs of every contestant."""
+    only: tuple[str, ...] = ()
+    """Only the cases whose names contain all that one of these has between its commas."""
     xla: bool = False
     """Show XLA's own convolution inside the loop, too."""
     quick: bool = False
@@ -94,31 +96,30 @@ LAYERS = [
 
 
 def races(config: Config) -> Iterator[Race]:
-    for layer in LAYERS[:1] if config.quick else LAYERS:
-        for backward in (False, True):
-            yield race(layer, backward, config.xla)
+    makers = {
+        f"{layer}, {kind}": functools.partial(race, layer, kind, config.xla)
+        for layer in (LAYERS[:1] if config.quick else LAYERS)
+        for kind in (FORWARD, GRADIENTS)
+    }
+    for make in chosen(makers, config.only):
+        yield make()
 
 
-def race(layer: Layer, backward: bool, xla: bool) -> Race:
+def race(layer: Layer, kind: str, xla: bool) -> Race:
+    backward = kind == GRADIENTS
     x, kernel, dy, peer = operands(layer)
     passes = 6
     ours, xlas = [jax.jit(loop(layer, way, backward, passes)) for way in ("ours", "xla")]
     single = jax.jit(one(layer, "ours", backward))
     contestants = {
-        "in a loop": lambda: jax.block_until_ready(ours(x, kernel, dy)),
-        "by itself": lambda: [jax.block_until_ready(single(x, kernel, dy)) for _ in range(passes)],
-        "XLA's, in a loop": lambda: jax.block_until_ready(xlas(x, kernel, dy)),
+        LOOP: lambda: jax.block_until_ready(ours(x, kernel, dy)),
+        ALONE: lambda: [jax.block_until_ready(single(x, kernel, dy)) for _ in range(passes)],
+        XLA: lambda: jax.block_until_ready(xlas(x, kernel, dy)),
         PEER: torch_passes(layer, backward, passes, *peer),
     }
     if not xla:
-        del contestants["XLA's, in a loop"]
-    return Race(
-        f"{layer}, {'both gradients' if backward else 'forward'}",
-        contestants,
-        dict.fromkeys(contestants, passes),
-        PEER,
-        1.3 if layer.transposed else None,
-    )
+        del contestants[XLA]
+    return Race(f"{layer}, {kind}", contestants, dict.fromkeys(contestants, passes), PEER)
 
 
 def one(layer: Layer, way: str, backward: bool):

@@ -3,7 +3,8 @@
 Question: what do the norms of all component gradients, these with the mean gradient, and the whole
           noise profile cost, in plain gradients of the same data and against each peer?
 Command:  python -m experiments.benchmarks.gradient_noise
-Needs:    PyTorch, BackPACK and Opacus (`pip install -e ".[peers]"`).
+Needs:    PyTorch, BackPACK and Opacus (`pip install -e ".[peers]"`); of a peer that can't be
+          imported the results say so.
 Targets:  on CPU at most 1.3, 2.1 and 2.7 times a plain gradient; on GPU 1.2, 1.8 and 2.4 times, and
           half the time of every peer.
 
@@ -34,26 +35,27 @@ import torch
 from flax import nnx
 
 import jaxnoise as jn
-from experiments._common import main
+from experiments._common import check_at_least, main
 from jaxnoise._streaming import sum_examples
 from jaxnoise._tree import num_examples
 
 from . import _noise_peers, _pytorch
-from ._harness import RESULTS, Race, compare
-from .models import Case, batches, chosen, networks
+from ._harness import RESULTS, Race, chosen, compare, not_installed
+from .models import Case, batches, networks
+from .reports.gradient_noise import ASKED, MEMORY, OURS, PEERS, PLAIN, TORCH_PLAIN
 
-OURS, PLAIN, TORCH_PLAIN = "jaxnoise", "plain gradient", "PyTorch gradient"
-PEERS = {
-    "torch.func": _noise_peers.TorchFunc,
-    "BackPACK": _noise_peers.BackPACK,
-    "Opacus, ghost": _noise_peers.OpacusGhost,
-    "Opacus, samples": _noise_peers.OpacusSamples,
-}
-
-# What is asked, by the name of the contestants' method: target on CPU and on GPU.
-ASKED = {"norms": (1.3, 1.2), "norms_and_mean": (2.1, 1.8), "profile": (2.7, 2.4)}
-
-_MEMORY = {"n": 1, "2n": 2, "4n": 4}
+CLASSES = dict(
+    zip(
+        PEERS,
+        (
+            _noise_peers.TorchFunc,
+            _noise_peers.BackPACK,
+            _noise_peers.OpacusGhost,
+            _noise_peers.OpacusSamples,
+        ),
+        strict=True,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,10 @@ class Config:
 
     repetitions: int = 5
     """Alternating runs of every contestant."""
-    only: str = ""
-    """Only the cases whose name contains this."""
+    only: tuple[str, ...] = ()
+    """Only the cases whose names contain all that one of these has between its commas."""
+    part: int = 1
+    """Take a data set this many times smaller, of one chunk at least."""
     quick: bool = False
     """Two chunks of four examples, once; to try the command."""
     out: Path = RESULTS
@@ -77,7 +81,7 @@ CASES = [
     Case(
         "FeedForward 784-256-256-10",
         functools.partial(jn.models.FeedForward, **_IMAGES),
-        _noise_peers.FeedForward,
+        _pytorch.FeedForward,
         (128, 28, 28, 1),
         num_classes=10,
         steps=32,
@@ -95,46 +99,56 @@ CASES = [
 
 
 def races(config: Config) -> Iterator[Race]:
-    for case in chosen(CASES, config.only):
+    check_at_least(config, 1, "part")
+    makers = {}
+    for case in CASES:
+        case = dataclasses.replace(case, steps=max(1, case.steps // config.part))
         if config.quick:
             case = dataclasses.replace(case, shape=(4, *case.shape[1:]), steps=2)
-        model, twin = networks(case)
-        yield memory(case, model)
+        makers[f"{case.name}, memory"] = functools.partial(memory, case)
         for asked in ASKED:
-            yield race(case, asked, model, twin)
+            makers[f"{case.name}, {asked}"] = functools.partial(race, case, asked)
+    for make in chosen(makers, config.only):
+        yield make()
 
 
-def race(case: Case, asked: str, model: nnx.Module, twin: torch.nn.Module) -> Race:
+def race(case: Case, asked: str) -> Race:
     """Ours and the peers' ways to what is asked, beside the gradients alone."""
+    model, twin = networks(case)
     x, y, tx, ty = batches(case, case.steps)
     chunk = case.shape[0]
     ours = Ours(model, {"image": x, "label": y}, chunk)
     pairs = list(zip(tx.split(chunk), ty.split(chunk), strict=True))
-    peers = {name: peer(twin, pairs) for name, peer in PEERS.items()}
+    peers, absent = {}, {}
+    for name, peer in CLASSES.items():
+        try:
+            peers[name] = peer(twin, pairs)
+        except ImportError as error:
+            absent[name] = not_installed(error)
     plain = {PLAIN: ours.mean, TORCH_PLAIN: _noise_peers.Plain(twin, pairs).mean}
-    noise = {name: getattr(each, asked) for name, each in {OURS: ours, **peers}.items()}
+    method = asked.replace(" ", "_")
+    noise = {name: getattr(each, method) for name, each in {OURS: ours, **peers}.items()}
     for calls in (plain, noise):
         check(case, {name: arrays(call(), model, twin) for name, call in calls.items()})
     contestants = {name: finished(call) for name, call in {**plain, **noise}.items()}
     return Race(
-        f"{case.name}, {len(x)} examples, {asked.replace('_', ' ')}",
+        f"{case.name}, {len(x)} examples, {asked}",
         contestants,
         dict.fromkeys(contestants, 1),
         PLAIN,
-        ASKED[asked][jax.default_backend() == "gpu"],
         (TORCH_PLAIN, OURS),
+        absent,
     )
 
 
-def memory(case: Case, model: nnx.Module) -> Race:
+def memory(case: Case) -> Race:
     """The profile of data on the device that grow."""
+    model, _ = networks(case)
     contestants = {}
-    for name, times in _MEMORY.items():
+    for name, times in MEMORY.items():
         x, y, *_ = batches(case, 2 * times)
         contestants[name] = finished(Ours(model, {"image": x, "label": y}, case.shape[0]).profile)
-    return Race(
-        f"{case.name}, memory, n = {2 * case.shape[0]}", contestants, _MEMORY, peer="n", target=1.0
-    )
+    return Race(f"{case.name}, memory, n = {2 * case.shape[0]}", contestants, MEMORY, peer="n")
 
 
 class Ours:

@@ -34,8 +34,8 @@ import jaxnoise as jn
 from experiments._common import main
 
 from ._harness import RESULTS, Race, compare
+from .reports.graduated_descent import LOOP, NUMPY, OURS, TORCH
 
-OURS, LOOP, NUMPY, TORCH = "jaxnoise", "NumPy loop", "NumPy, at once", "PyTorch, at once"
 RATE, NUM_SAMPLES = 0.002, 32
 
 

@@ -40,17 +40,18 @@ from torch.nn import functional as F
 import jaxnoise as jn
 from experiments._common import main
 
-from . import _landscape_peers, _noise_peers, _pytorch
-from ._harness import RESULTS, Race, compare
-from .models import Case, batches, chosen, networks, squared_error
+from . import _landscape_peers, _pytorch
+from ._harness import RESULTS, Race, chosen, compare, not_installed
+from .models import Case, batches, networks, squared_error
+from .reports.landscape import FLOOR, GROWTH, OURS, PEERS
 
-OURS = "jaxnoise"
-PEERS = {
-    "PyTorch loop": _landscape_peers.Loop,
-    "Landscaper": _landscape_peers.Landscaper,
-    "loss-landscapes": _landscape_peers.LossLandscapes,
-}
-TARGET = 1.15
+CLASSES = dict(
+    zip(
+        PEERS,
+        (_landscape_peers.Loop, _landscape_peers.Landscaper, _landscape_peers.LossLandscapes),
+        strict=True,
+    )
+)
 RADIUS = 0.02  # of directions whose entries are about one
 
 _CHECKED = 5  # points a side; an odd number, with which all have the same points
@@ -62,8 +63,8 @@ class Config:
 
     repetitions: int = 5
     """Alternating runs of every contestant."""
-    only: str = ""
-    """Only the cases whose name contains this."""
+    only: tuple[str, ...] = ()
+    """Only the cases whose names contain all that one of these has between its commas."""
     resolution: int | None = None
     """Points a side; None takes as many as let each contestant take seconds."""
     quick: bool = False
@@ -79,7 +80,7 @@ CASES = [
     Case(
         "FeedForward 784-256-256-10",
         functools.partial(jn.models.FeedForward, **_IMAGES),
-        _noise_peers.FeedForward,
+        _pytorch.FeedForward,
         (128, 28, 28, 1),
         num_classes=10,
         steps=40,
@@ -104,37 +105,41 @@ CASES = [
 
 
 def races(config: Config) -> Iterator[Race]:
-    for case in chosen(CASES, config.only):
+    makers = {}
+    for case in CASES:
         if config.quick:
             case = dataclasses.replace(case, shape=(2, *case.shape[1:]), steps=4)
         if config.resolution:
             case = dataclasses.replace(case, steps=config.resolution)
-        model, twin = networks(case)
-        ours = Ours(case, model)
-        yield growth(case, ours)
-        yield race(case, ours, twin)
+        makers[f"{case.name}, {GROWTH}"] = functools.partial(growth, case)
+        makers[f"{case.name}, peers"] = functools.partial(race, case)
+    for make in chosen(makers, config.only):
+        yield make()
 
 
-def growth(case: Case, ours: Ours) -> Race:
+def growth(case: Case) -> Race:
     """Grids of more and more points."""
+    ours = Ours(case, networks(case)[0])
     sides = sorted({max(2, case.steps // part) for part in (4, 2, 1)})
     contestants = {f"{n}×{n}": functools.partial(ours.grid, RADIUS, n) for n in sides}
     work = {f"{n}×{n}": n**2 for n in sides}
-    return Race(f"{case.name}, growth", contestants, work, next(iter(work)), target=1.0)
+    return Race(f"{case.name}, {GROWTH}", contestants, work, next(iter(work)))
 
 
-def race(case: Case, ours: Ours, twin: torch.nn.Module) -> Race:
+def race(case: Case) -> Race:
     """Ours and the peers' ways to a grid, beside the forward passes alone."""
+    model, twin = networks(case)
+    ours = Ours(case, model)
     *_, tx, ty = batches(case, 1)
-    directions = tuple(tensors(ours.model, twin, d) for d in ours.directions)
+    u, v = (tensors(ours.model, twin, d) for d in ours.directions)
     loss = F.cross_entropy if case.num_classes else F.mse_loss
     grids: dict[str, Callable] = {OURS: ours.grid}
     absent = {}
-    for name, peer in PEERS.items():
+    for name, peer in CLASSES.items():
         try:
-            grids[name] = peer(twin, directions, tx, ty, loss).grid
+            grids[name] = peer(twin, (u, v), tx, ty, loss).grid
         except ImportError as error:
-            absent[name] = str(error)
+            absent[name] = not_installed(error)
     check(case, {name: grid(RADIUS, _CHECKED) for name, grid in grids.items()})
     floor, passes = ours.floor(case.steps**2)
     contestants = {
@@ -146,7 +151,6 @@ def race(case: Case, ours: Ours, twin: torch.nn.Module) -> Race:
         contestants,
         dict.fromkeys(contestants, case.steps**2),
         floor,
-        TARGET,
         (OURS,),
         absent,
     )
@@ -192,7 +196,7 @@ class Ours:
         def looped() -> None:
             jax.block_until_ready(mean_losses(*inputs, zeros))
 
-        ways = {"forward passes, called": called, "forward passes, looped": looped}
+        ways = {f"{FLOOR}, called": called, f"{FLOOR}, looped": looped}
         for way in ways.values():
             way()
         name = min(ways, key=lambda name: min(_seconds(ways[name]) for _ in range(2)))

@@ -36,9 +36,8 @@ from jaxnoise.training._players import Player
 from jaxnoise.training._start import start
 
 from . import _pytorch
-from ._harness import RESULTS, Race, compare
-
-PEER, COMPILED = "PyTorch", "PyTorch, compiled"
+from ._harness import RESULTS, Race, chosen, compare
+from .reports.models import COMPILED, EPOCH, FORWARD, JITTED, PEER, SINGLE, TRAINING
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class Config:
 
     repetitions: int = 5
     """Alternating runs of every contestant."""
-    only: str = ""
-    """Only the cases whose name contains this."""
+    only: tuple[str, ...] = ()
+    """Only the cases whose names contain all that one of these has between its commas."""
     compiled: bool = False
     """Let torch.compile run, too; it needs a C++ compiler."""
     out: Path = RESULTS
@@ -65,13 +64,12 @@ class Case:
     shape: tuple[int, ...]  # of a batch of images, channels last
     num_classes: int | None  # None: images are predicted from images
     steps: int  # in one call
-    target: float | None = None
 
 
-def resnet(batch: int, steps: int, target: float | None = None) -> Case:
-    model = functools.partial(jn.models.ResNet18)
+def resnet(batch: int, steps: int) -> Case:
     shape = (batch, 32, 32, 3)
-    return Case(f"ResNet18, batch {batch}", model, _pytorch.ResNet18, shape, 10, steps, target)
+    name = f"ResNet18, batch {batch}"
+    return Case(name, jn.models.ResNet18, _pytorch.ResNet18, shape, 10, steps)
 
 
 def small_cnn(batch: int, steps: int) -> Case:
@@ -95,14 +93,13 @@ def unet(batch: int, size: int, ndim: int, width: int, levels: int, steps: int) 
         (batch, *(size,) * ndim, 1),
         None,
         steps,
-        1.3,
     )
 
 
 def nuclei(size: int, steps: int) -> Case:
     shape = (1, size, size, size, 1)
     name = f"NucleiUNet, batch 1 of {size}^3"
-    return Case(name, jn.models.NucleiUNet, _pytorch.NucleiUNet, shape, None, steps, 1.3)
+    return Case(name, jn.models.NucleiUNet, _pytorch.NucleiUNet, shape, None, steps)
 
 
 CASES = [
@@ -110,7 +107,7 @@ CASES = [
     small_cnn(8, 20),
     small_cnn(128, 2),
     resnet(1, 8),
-    resnet(8, 4, target=1.0),
+    resnet(8, 4),
     resnet(128, 1),
     unet(1, 128, 2, 64, 4, 2),
     unet(8, 64, 2, 16, 4, 4),
@@ -119,19 +116,13 @@ CASES = [
 ]
 
 
-def chosen(cases: list[Case], only: str) -> list[Case]:
-    """The cases whose name contains this."""
-    found = [case for case in cases if only.lower() in case.name.lower()]
-    if not found:
-        names = "; ".join(case.name for case in cases)
-        raise ValueError(f"no case has {only!r} in its name: choose from {names}")
-    return found
-
-
 def races(config: Config) -> Iterator[Race]:
-    for case in chosen(CASES, config.only):
-        yield forward(case, config.compiled)
-        yield training(case, config.compiled)
+    makers = {}
+    for case in CASES:
+        makers[f"{case.name}, {FORWARD}"] = functools.partial(forward, case, config.compiled)
+        makers[f"{case.name}, {TRAINING}"] = functools.partial(training, case, config.compiled)
+    for make in chosen(makers, config.only):
+        yield make()
 
 
 def forward(case: Case, compiled: bool) -> Race:
@@ -156,11 +147,11 @@ def forward(case: Case, compiled: bool) -> Race:
 
         return run
 
-    contestants = {"jitted": ours, PEER: peer(twin)}
+    contestants = {JITTED: ours, PEER: peer(twin)}
     if compiled:
         contestants[COMPILED] = peer(torch.compile(twin))
     work = dict.fromkeys(contestants, case.steps)
-    return Race(f"{case.name}, forward", contestants, work, PEER)
+    return Race(f"{case.name}, {FORWARD}", contestants, work, PEER)
 
 
 def training(case: Case, compiled: bool) -> Race:
@@ -215,14 +206,15 @@ def training(case: Case, compiled: bool) -> Race:
         return run
 
     contestants = {
-        "epoch program": ours(data, 1),
-        "single steps": ours(one, case.steps),
+        EPOCH: ours(data, 1),
+        SINGLE: ours(one, case.steps),
         PEER: peer(twin),
     }
     if compiled:
         contestants[COMPILED] = peer(torch.compile(twin))
     work = dict.fromkeys(contestants, case.steps)
-    return Race(f"{case.name}, training step", contestants, work, PEER, case.target)
+    absent = {} if compiled else {COMPILED: "not measured: --compiled lets it run"}
+    return Race(f"{case.name}, {TRAINING}", contestants, work, PEER, absent=absent)
 
 
 def networks(case: Case) -> tuple[nnx.Module, torch.nn.Module]:

@@ -31,22 +31,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from flax import nnx
 
 import jaxnoise as jn
 from experiments._common import main
 
-from . import _noise_peers, _pytorch, _sharpness_peers
-from ._harness import RESULTS, Race, compare
-from .models import Case, batches, chosen, networks
+from . import _pytorch, _sharpness_peers
+from ._harness import RESULTS, Race, chosen, compare
+from .models import Case, batches, networks
+from .reports.sharpness import ADAPTIVE, BOX, DEVICE, EIGENVALUE, GRADIENTS, HOST, LOOP, OURS
 
-OURS, LOOP, GRADIENTS = "jaxnoise", "PyTorch loop", "gradients"
-HOST, DEVICE = "L-BFGS-B", "on the device"
 RHO, EPSILON = 2e-3, 1e-3
 NUM_STEPS = 20
-TARGETS = {"cpu": 1 / 2, "gpu": 1 / 5}
+LARGE = "ResNet18 32²"  # has more than two million weights: only its adaptive sharpness is taken
 
-_MOST_WEIGHTS = 2_000_000  # for the other races than the adaptive sharpness
 _PROJECTED_LACKS = 0.05  # the part of the other solver's increase that one may lack
 
 
@@ -56,8 +53,8 @@ class Config:
 
     repetitions: int = 5
     """Alternating runs of every contestant."""
-    only: str = ""
-    """Only the cases whose name contains this."""
+    only: tuple[str, ...] = ()
+    """Only the cases whose names contain all that one of these has between its commas."""
     quick: bool = False
     """Two batches of four examples and a few steps, once; to try the command."""
     out: Path = RESULTS
@@ -71,7 +68,7 @@ CASES = [
     Case(
         "FeedForward 784-256-256-10",
         functools.partial(jn.models.FeedForward, **_IMAGES),
-        _noise_peers.FeedForward,
+        _pytorch.FeedForward,
         (128, 28, 28, 1),
         num_classes=10,
         steps=8,
@@ -84,25 +81,26 @@ CASES = [
         num_classes=10,
         steps=2,
     ),
-    Case("ResNet18 32²", jn.models.ResNet18, _pytorch.ResNet18, (16, 32, 32, 3), 10, steps=1),
+    Case(LARGE, jn.models.ResNet18, _pytorch.ResNet18, (16, 32, 32, 3), 10, steps=1),
 ]
 
 
 def races(config: Config) -> Iterator[Race]:
     num_steps = 6 if config.quick else NUM_STEPS
-    for case in chosen(CASES, config.only):
+    makers = {}
+    for case in CASES:
         if config.quick:
             case = dataclasses.replace(case, shape=(4, *case.shape[1:]), steps=2)
-        model, twin = networks(case)
-        yield adaptive(case, model, twin, num_steps)
-        if sum(p.numel() for p in twin.parameters()) <= _MOST_WEIGHTS:
-            yield box(case, model, twin, num_steps)
-            yield eigenvalue(case, model, twin, num_steps)
+        asked = {ADAPTIVE: adaptive, BOX: box, EIGENVALUE: eigenvalue}
+        for name in [ADAPTIVE] if case.name == LARGE else asked:
+            makers[f"{case.name}, {name}"] = functools.partial(asked[name], case, num_steps)
+    for make in chosen(makers, config.only):
+        yield make()
 
 
-def adaptive(case: Case, model: nnx.Module, twin: torch.nn.Module, num_steps: int) -> Race:
+def adaptive(case: Case, num_steps: int) -> Race:
     """The adaptive sharpness, beside the gradients alone."""
-    loss_fn, params, data, pairs = parts(case, model, twin)
+    loss_fn, params, data, twin, pairs = parts(case)
     size = case.shape[0]
     starts = range(0, case.steps * size, size)
     slices = [{name: x[start : start + size] for name, x in data.items()} for start in starts]
@@ -130,18 +128,17 @@ def adaptive(case: Case, model: nnx.Module, twin: torch.nn.Module, num_steps: in
     check(case, LOOP, loop(), ours(), 1e-3)
     contestants = {OURS: ours, LOOP: loop, GRADIENTS: gradients}
     return Race(
-        f"{case.name}, {case.steps} × {size} examples, adaptive, {num_steps} steps",
+        f"{case.name}, {case.steps} × {size} examples, {ADAPTIVE}, {num_steps} steps",
         contestants,
         dict.fromkeys(contestants, case.steps),
         LOOP,
-        TARGETS[jax.default_backend()],
         (GRADIENTS,),
     )
 
 
-def box(case: Case, model: nnx.Module, twin: torch.nn.Module, num_steps: int) -> Race:
+def box(case: Case, num_steps: int) -> Race:
     """The two solvers of the box sharpness."""
-    loss_fn, params, data, _ = parts(case, model, twin)
+    loss_fn, params, data, *_ = parts(case)
 
     def solving(solver: Any) -> Callable[[], float]:
         def solve() -> float:
@@ -162,13 +159,13 @@ def box(case: Case, model: nnx.Module, twin: torch.nn.Module, num_steps: int) ->
     host, device = (solve() for solve in contestants.values())
     if device < (1 - _PROJECTED_LACKS) * host:
         raise ValueError(f"{case.name}: {DEVICE} finds {device:.4g} where {HOST} finds {host:.4g}")
-    name = f"{case.name}, {case.steps * case.shape[0]} examples, box"
+    name = f"{case.name}, {case.steps * case.shape[0]} examples, {BOX}"
     return Race(name, contestants, dict.fromkeys(contestants, 1), HOST)
 
 
-def eigenvalue(case: Case, model: nnx.Module, twin: torch.nn.Module, num_steps: int) -> Race:
+def eigenvalue(case: Case, num_steps: int) -> Race:
     """The largest eigenvalue of the Hessian, by as many products."""
-    loss_fn, params, data, pairs = parts(case, model, twin)
+    loss_fn, params, data, twin, pairs = parts(case)
 
     def ours() -> float:
         found = jn.sharpness.hessian_eigenvalues(
@@ -188,17 +185,18 @@ def eigenvalue(case: Case, model: nnx.Module, twin: torch.nn.Module, num_steps: 
     if num_steps == NUM_STEPS:
         check(case, LOOP, [loop()], [ours()], 1e-2)
     contestants = {OURS: ours, LOOP: loop}
-    name = f"{case.name}, {case.steps * case.shape[0]} examples, eigenvalue, {num_steps} products"
+    name = f"{case.name}, {case.steps * case.shape[0]} examples, {EIGENVALUE}, {num_steps} products"
     return Race(name, contestants, dict.fromkeys(contestants, num_steps), LOOP)
 
 
-def parts(case: Case, model: nnx.Module, twin: torch.nn.Module) -> tuple[Any, Any, Any, Any]:
-    """(loss, parameters, data, batches for the twin, which is put into inference mode)."""
+def parts(case: Case) -> tuple[Any, Any, Any, Any, Any]:
+    """(loss, parameters, data, the twin in inference mode, batches for it)."""
+    model, twin = networks(case)
     x, y, tx, ty = batches(case, case.steps)
     params, loss_fn = jn.models.split(model, jn.losses.cross_entropy)
     twin.eval()
     pairs = list(zip(tx.split(case.shape[0]), ty.split(case.shape[0]), strict=True))
-    return loss_fn, params, {"image": x, "label": y}, pairs
+    return loss_fn, params, {"image": x, "label": y}, twin, pairs
 
 
 @jax.jit

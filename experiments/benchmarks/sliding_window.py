@@ -38,13 +38,12 @@ import jaxnoise as jn
 from experiments._common import main
 
 from . import _pytorch
-from ._harness import RESULTS, Race, compare
+from ._harness import RESULTS, Race, chosen, compare, not_installed
+from .reports.sliding_window import ALONE, DEVICE, GROWTH, HOST, LOOP, MONAI
 
-LOOP, MONAI, ALONE = "PyTorch loop", "MONAI", "windows alone"
 WINDOW, STRIDE, BATCH = 64, 32, 4
 MARGIN = (WINDOW - STRIDE) // 2
 SIZES = {"cpu": 96, "gpu": 256}
-TARGETS = {"cpu": 1.0, "gpu": 2 / 3}
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class Config:
 
     repetitions: int = 5
     """Alternating runs of every contestant."""
-    only: str = ""
-    """Only the cases whose name contains this."""
+    only: tuple[str, ...] = ()
+    """Only the cases whose names contain all that one of these has between its commas."""
     size: int = SIZES[jax.default_backend()]
     """Side of the volume, voxels."""
     width: int = 8
@@ -64,12 +63,8 @@ class Config:
 
 
 def races(config: Config) -> Iterator[Race]:
-    cases = {"race": race, "growth": growth}
-    chosen = [case for name, case in cases.items() if config.only in name]
-    if not chosen:
-        raise ValueError(f"no case has {config.only!r} in its name: choose from {', '.join(cases)}")
-    for case in chosen:
-        yield case(config)
+    for make in chosen({"race": race, GROWTH: growth}, config.only):
+        yield make(config)
 
 
 def race(config: Config) -> Race:
@@ -84,8 +79,8 @@ def race(config: Config) -> Race:
         jax.block_until_ready([_apply(apply, windows) for _ in range(math.ceil(num / BATCH))])
 
     contestants: dict[str, Callable] = {
-        "from the host": functools.partial(ours, apply, volume),
-        "on the device": lambda: jax.block_until_ready(ours(apply, held)),
+        HOST: functools.partial(ours, apply, volume),
+        DEVICE: lambda: jax.block_until_ready(ours(apply, held)),
         ALONE: alone,
         LOOP: functools.partial(loop, twin, volume),
     }
@@ -93,14 +88,13 @@ def race(config: Config) -> Race:
     try:
         contestants[MONAI] = monai_inferer(twin, volume)
     except ImportError as error:
-        absent[MONAI] = str(error)
+        absent[MONAI] = not_installed(error)
     check(apply, twin, volume, contestants)
     return Race(
         f"NucleiUNet width {config.width}, {config.size}³, {num} windows",
         contestants,
         dict.fromkeys(contestants, num),
         MONAI if MONAI in contestants else LOOP,
-        TARGETS[jax.default_backend()],
         (ALONE,),
         absent,
     )
@@ -113,8 +107,8 @@ def growth(config: Config) -> Race:
     volumes = {f"{depth}×{side}²": some_volume((depth, side, side)) for depth in (64, 128, 256)}
     contestants = {name: functools.partial(ours, apply, v) for name, v in volumes.items()}
     work = {name: num_windows(volume.shape) for name, volume in volumes.items()}
-    case = f"NucleiUNet width {config.width}, growth"
-    return Race(case, contestants, work, next(iter(work)), target=1.0)
+    case = f"NucleiUNet width {config.width}, {GROWTH}"
+    return Race(case, contestants, work, next(iter(work)))
 
 
 def networks(width: int) -> tuple[Partial, torch.nn.Module]:

@@ -14,6 +14,7 @@ Replicas are 8 seeds at batch size 8, a unit of work a step of one of them: in s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,21 @@ from flax import nnx
 import jaxnoise as jn
 from experiments._common import Starts, main, replica, starts_of
 
-from ._harness import RESULTS, Race, compare
+from ._harness import RESULTS, Race, chosen, compare
+from .reports.small_batch import (
+    ADAM,
+    BATCH_SIZE,
+    FLOOR,
+    MAPPED,
+    SEPARATE,
+    SGD,
+    TRADAM,
+    TRSGD,
+    UPDATE,
+    VMAPPED,
+)
 
-SGD, ADAM, SEPARATE = "optax.sgd", "optax.adam", "separate runs"
+RATE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -39,8 +52,8 @@ class Config:
 
     repetitions: int = 7
     """Alternating runs of every contestant."""
-    only: str = ""
-    """Only the cases whose name contains this."""
+    only: tuple[str, ...] = ()
+    """Only the cases whose names contain all that one of these has between its commas."""
     replicas: int = 8
     """Seeds trained at once."""
     out: Path = RESULTS
@@ -61,32 +74,27 @@ MODELS = {
 
 def races(config: Config) -> Iterator[Race]:
     makers: dict[str, Callable[[], Race]] = {}
-    for name, make in MODELS.items():
-        makers[f"update, {name}"] = lambda name=name, make=make: updates(name, make())
+    for name in MODELS:
+        makers[f"{UPDATE}, {name}"] = functools.partial(updates, name)
     for name in NETWORKS:
-        makers[f"replicas, {name}"] = lambda name=name: replicas(name, config.replicas)
-    found = [make for name, make in makers.items() if config.only.lower() in name.lower()]
-    if not found:
-        raise ValueError(
-            f"no case has {config.only!r} in its name: choose from {'; '.join(makers)}"
-        )
-    for make in found:
+        makers[f"replicas, {name}"] = functools.partial(replicas, name, config.replicas)
+    for make in chosen(makers, config.only):
         yield make()
 
 
-def updates(name: str, model: nnx.Module) -> Race:
-    params, _ = jn.models.split(model, jn.losses.cross_entropy)
+def updates(name: str) -> Race:
+    params, _ = jn.models.split(MODELS[name](), jn.losses.cross_entropy)
     gradients = jax.tree.map(lambda p: 1e-3 * jnp.ones_like(p), params)
     optimizers = {
         SGD: optax.sgd(0.01, momentum=0.9),
-        "TRSGD": jn.transforms.trsgd(0.01, 0.9),
+        TRSGD: jn.transforms.trsgd(0.01, 0.9),
         ADAM: optax.adam(0.01),
-        "TRAdam": jn.transforms.tradam(0.01),
+        TRADAM: jn.transforms.tradam(0.01),
     }
     contestants = {who: updating(tx, params, gradients) for who, tx in optimizers.items()}
-    contestants["memory floor"] = floor(params, gradients)
+    contestants[FLOOR] = floor(params, gradients)
     work = dict.fromkeys(contestants, 10)
-    return Race(f"update, {name}", contestants, work, SGD, 1.5, (ADAM, "memory floor"))
+    return Race(f"{UPDATE}, {name}", contestants, work, SGD, (ADAM, FLOOR))
 
 
 def updating(
@@ -125,24 +133,31 @@ def repeated(program: Callable, carry: Any, gradients: Any) -> Callable[[], None
 
 
 def replicas(name: str, count: int) -> Race:
+    starts, data = seeds(name, count)
+    contestants = {
+        SEPARATE: separate(starts, data, count),
+        MAPPED: together(starts, data, count, "map"),
+        VMAPPED: together(starts, data, count, "vmap"),
+    }
+    work = dict.fromkeys(contestants, NETWORKS[name][-1] * count)
+    return Race(f"{count} replicas, {name}, batch {BATCH_SIZE}", contestants, work, SEPARATE)
+
+
+def seeds(name: str, count: int) -> tuple[Starts, Any]:
+    """Where as many seeds start from, and the data that they share."""
     network, shape, steps = NETWORKS[name]
     rng = np.random.default_rng(0)
+    num = BATCH_SIZE * steps
     data = {
-        "image": jnp.asarray(rng.integers(0, 256, (8 * steps, *shape)).astype(np.uint8)),
-        "label": jnp.asarray(rng.integers(0, 10, 8 * steps).astype(np.int32)),
+        "image": jnp.asarray(rng.integers(0, 256, (num, *shape)).astype(np.uint8)),
+        "label": jnp.asarray(rng.integers(0, 10, num).astype(np.int32)),
     }
-    starts = starts_of(network, data, data, count)
-    optimizer = jn.transforms.trsgd(1e-4)
-    contestants = {
-        SEPARATE: separate(starts, optimizer, data, count),
-        "one after another": together(starts, optimizer, data, count, "map"),
-        "side by side": together(starts, optimizer, data, count, "vmap"),
-    }
-    work = dict.fromkeys(contestants, steps * count)
-    return Race(f"{count} replicas, {name}, batch 8", contestants, work, SEPARATE)
+    return starts_of(network, data, data, count), data
 
 
-def separate(starts: Starts, optimizer: Any, data: Any, count: int) -> Callable[[], None]:
+def separate(starts: Starts, data: Any, count: int) -> Callable[[], None]:
+    optimizer = jn.transforms.trsgd(RATE)
+
     def run() -> None:
         for index in range(count):
             params, model_state = replica((starts.params, starts.model_state), index)
@@ -153,7 +168,7 @@ def separate(starts: Starts, optimizer: Any, data: Any, count: int) -> Callable[
                 model_state,
                 optimizer,
                 data,
-                jn.schedules.NoiseStage(1, 1e-4, 8),
+                jn.schedules.NoiseStage(1, RATE, BATCH_SIZE),
                 progress=False,
             )
             jax.block_until_ready(fitted.params)
@@ -161,9 +176,9 @@ def separate(starts: Starts, optimizer: Any, data: Any, count: int) -> Callable[
     return run
 
 
-def together(
-    starts: Starts, optimizer: Any, data: Any, count: int, mode: Any
-) -> Callable[[], None]:
+def together(starts: Starts, data: Any, count: int, mode: Any) -> Callable[[], None]:
+    optimizer = jn.transforms.trsgd(RATE)
+
     def run() -> None:
         fitted = jn.training.fit(
             starts.keys,
@@ -172,7 +187,7 @@ def together(
             starts.model_state,
             optimizer,
             data,
-            jn.schedules.NoiseStage(1, 1e-4, 8),
+            jn.schedules.NoiseStage(1, RATE, BATCH_SIZE),
             replicas=count,
             replica_mode=mode,
             stacked=True,
