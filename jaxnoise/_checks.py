@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,12 +20,25 @@ def shown(value: Any) -> str:
     return textwrap.shorten(text, 90, placeholder=" …")
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def check_key(key: Any) -> None:
     """Raises unless it is one typed key."""
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         raise TypeError("key must be a typed key: use jax.random.key, not jax.random.PRNGKey")
     if key.shape:
         raise ValueError(f"key must be a single key, got {key.shape}")
+
+
+def entry(batch: Any, name: str, use: str = "") -> Any:
+    """The batch's entry of this name, or an error that says which there are."""
+    if not isinstance(batch, Mapping) or name not in batch:
+        found = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__
+        raise ValueError(f"the batch has no entry {name!r}{use}: it holds {found}")
+    return batch[name]
 
 
 def check_choice(value: Any, name: str, known: tuple[str, ...]) -> None:
@@ -61,6 +75,15 @@ def check_numbers(value: Any, name: str) -> None:
         dtype = np.dtype(object)
     if not _is_real(dtype):
         raise TypeError(f"{name} must be a real number or an array of them, got {shown(value)}")
+
+
+def check_single(value: Any, name: str) -> None:
+    """Raises unless it is one real number, concrete or not."""
+    check_numbers(value, name)
+    if shape := jnp.shape(value):
+        raise ValueError(
+            f"{name} must be a single number, got shape {shape}: map over several with jax.lax.map"
+        )
 
 
 def check_positive(value: Any, name: str) -> None:

@@ -17,6 +17,8 @@ from typing import IO, Any, Self
 import jax
 import numpy as np
 
+from ._checks import one_line
+
 _HEADER = "__jaxnoise__"
 _FORMAT = 1
 _EXPANSION = 3000  # bytes that compression makes of one at most: deflate 1032, LZW 2730
@@ -133,7 +135,7 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
         with open(path, "rb") as file, open_npz(file) as archive:
             return {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ValueError(f"{path} is no readable .npz file: {reason}") from error
 
 

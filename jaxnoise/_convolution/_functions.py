@@ -45,6 +45,9 @@ def convolution(
     Returns:
       (N, spatial…, O).
 
+    Raises:
+      TypeError, ValueError: as `conv_general_dilated`, for shapes that do not fit.
+
     References:
       Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, for dense 3×3 kernels.
       Mathieu, Henaff, LeCun, "Fast Training of Convolutional Networks through FFTs", 2014, for
@@ -134,6 +137,9 @@ def conv_transpose(
 
     Returns:
       (N, spatial…, O).
+
+    Raises:
+      ValueError: if padding is another word, or as `lax.conv_transpose`.
 
     Example:
       >>> import jax.numpy as jnp

@@ -1,13 +1,8 @@
 """Data sets as in-memory arrays, and augmentation that runs on the device."""
 
 from ._augment import compose as compose
-from ._augment import eightfold as eightfold
-from ._augment import random_crop as random_crop
-from ._augment import random_flip as random_flip
-from ._augment import random_quarter_turns as random_quarter_turns
-from ._augment import random_rotation as random_rotation
-from ._augment import random_symmetry as random_symmetry
 from ._builders import digits_builder as digits_builder
+from ._crop import random_crop as random_crop
 from ._dataset import Dataset as Dataset
 from ._dataset import DatasetInfo as DatasetInfo
 from ._facade_plan import FACADE_CLASSES as FACADE_CLASSES
@@ -23,8 +18,13 @@ from ._patches import patches as patches
 from ._photographs import sample_photographs as sample_photographs
 from ._raindrops import raindrops as raindrops
 from ._random_window import random_window as random_window
+from ._rotation import random_rotation as random_rotation
 from ._stream import Stream as Stream
 from ._stream_catalogue import stream as stream
+from ._symmetries import eightfold as eightfold
+from ._symmetries import random_flip as random_flip
+from ._symmetries import random_quarter_turns as random_quarter_turns
+from ._symmetries import random_symmetry as random_symmetry
 from ._unpaired import separately as separately
 from ._unpaired import unpaired as unpaired
 from ._vessels import vessels as vessels

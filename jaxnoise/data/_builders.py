@@ -27,7 +27,8 @@ def digits_builder(
 
     Example:
       >>> import tempfile
-      >>> digits_builder(tempfile.mkdtemp()).info.features["image"].shape
+      >>> import jaxnoise as jn
+      >>> jn.data.digits_builder(tempfile.mkdtemp()).info.features["image"].shape
       (8, 8, 1)
     """
     data_dir = os.fspath(data_dir) if data_dir is not None else None

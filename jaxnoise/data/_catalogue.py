@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import one_line
 from ._dataset import Batch, Dataset, make_dataset
 
 _CHUNK = 1024  # examples read at once
@@ -79,7 +80,7 @@ def _prepare(builder: Any, name: str, data_dir: Path) -> None:
     try:
         builder.download_and_prepare(file_format="array_record")
     except Exception as error:  # no network, no manual download, a set's own code …
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ValueError(
             f"cannot prepare {name!r} in {data_dir}: {reason}; check the network, or put the files "
             f"of the set into {data_dir / name}"
@@ -125,7 +126,7 @@ def _read(builder: Any, name: str, split: str) -> Batch:
     except ValueError:
         raise
     except Exception as error:  # damaged files, in the words of their reader
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ValueError(
             f"{builder.data_path}: {reason}; expected the files of {name!r} as TFDS prepared them: "
             "prepare the set anew"

@@ -7,7 +7,7 @@ import functools
 import jax
 from jaxtyping import Array, Key
 
-from .._checks import check_count, check_key, check_whole
+from .._checks import check_count, check_key
 from .._streaming import map_examples
 from ._facade_photo import photograph
 from ._facade_plan import classes_of, draw_house, grid_of
@@ -46,9 +46,7 @@ def facades(key: Key[Array, ""], num: int, size: int = 64) -> dict[str, Array]:
     """
     check_key(key)
     check_count(num, "num")
-    check_whole(size, "size")
-    if size < 16:
-        raise ValueError(f"size must be at least 16 pixels, got {size}")
+    check_count(size, "size", 16)
     return _facades(jax.random.split(key, num), size)
 
 

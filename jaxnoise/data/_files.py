@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._checks import check_count, shown
+from .._checks import check_count, one_line, shown
 from .._results import open_npz
 from ._dataset import Batch
 
@@ -190,7 +190,7 @@ def _reading(*paths: str | os.PathLike[str], expected: str) -> Iterator[None]:
     except PermissionError:
         raise
     except Exception as error:  # damaged bytes make a parser raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         where = ", ".join(map(str, paths))
         raise ValueError(f"{where}: {reason}; expected {expected}: get the file again") from error
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from .._checks import check_count, check_key, check_numbers, check_whole
+from .._checks import check_count, check_key, check_numbers
 from .._streaming import map_examples
 from ._cells import cut_section
 from ._em_stain import micrograph
@@ -61,9 +61,7 @@ def membranes(
     """
     check_key(key)
     check_count(num, "num")
-    check_whole(size, "size")
-    if size < 16:
-        raise ValueError(f"size must be at least 16 pixels, got {size}")
+    check_count(size, "size", 16)
     check_numbers(scale, "scale")
     if not 0.1 <= scale <= 4:
         raise ValueError(f"scale must lie in [0.1, 4] pixels per 4 nm, got {scale}")

@@ -28,6 +28,7 @@ def unpaired(others: Mapping[str, PyTree]) -> Partial:
       leaves, so that compiled programs take others of the same shapes.
 
     Raises:
+      TypeError: if others is no dict.
       ValueError: if a set has no examples, or, in a call, if the batch has such an entry already.
 
     Example:
@@ -53,6 +54,9 @@ def separately(augmentation: Callable) -> Partial:
 
     Returns:
       An augmentation (key, batch) → batch of dicts.
+
+    Raises:
+      TypeError: in a call, if key is no typed key.
 
     Example:
       >>> import jax, jax.numpy as jnp

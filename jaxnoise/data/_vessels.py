@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from .._checks import check_count, check_key, check_whole
+from .._checks import check_count, check_key
 from .._streaming import map_examples
 from ._fundus import distances, field_of_view, photograph
 from ._vessel_tree import draw_eye, grow_vessels
@@ -55,9 +55,7 @@ def vessels(key: Key[Array, ""], num: int, size: int = 256) -> dict[str, Array]:
     """
     check_key(key)
     check_count(num, "num")
-    check_whole(size, "size")
-    if size < 32:
-        raise ValueError(f"size must be at least 32 pixels, got {size}")
+    check_count(size, "size", 32)
     return _vessels(jax.random.split(key, num), size)
 
 

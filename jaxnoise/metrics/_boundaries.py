@@ -44,7 +44,12 @@ class BoundaryScores(Result):
 
 
 class BestThreshold(NamedTuple):
-    """The threshold that scores best, and the score."""
+    """The threshold that scores best, and the score.
+
+    Attributes:
+      threshold: the best of those tried.
+      value: the metric there, the mean over slices.
+    """
 
     threshold: float
     value: float
@@ -110,11 +115,16 @@ def v_rand(
 
         V_Rand = 2 Σ_ij p_ij² / (Σ_i a_i² + Σ_j b_j²)
 
-    with the shares p, a and b of `boundary_scores`, which also gives precision and recall and says
-    what the arguments are and which of them raise.
+    with the shares p, a and b of `boundary_scores`, which also gives precision and recall.
+
+    Args:
+      proposal, label, threshold, thin: as for `boundary_scores`.
 
     Returns:
       A number in (0, 1], or for a stack (D,), one per slice.
+
+    Raises:
+      ValueError: as `boundary_scores`.
 
     Example:
       >>> import jaxnoise as jn
@@ -136,11 +146,16 @@ def v_info(
 
         V_Info = 2 I(A; B) / (H(A) + H(B)),   0 where H(A) = 0 or H(B) = 0
 
-    with the entropies of `boundary_scores`, which also gives precision and recall and says what the
-    arguments are and which of them raise.
+    with the entropies of `boundary_scores`, which also gives precision and recall.
+
+    Args:
+      proposal, label, threshold, thin: as for `boundary_scores`.
 
     Returns:
       A number in [0, 1], or for a stack (D,), one per slice.
+
+    Raises:
+      ValueError: as `boundary_scores`.
 
     Example:
       >>> import jaxnoise as jn

@@ -7,13 +7,13 @@ from ._classifiers import SmallCNN as SmallCNN
 from ._densenet import DenseNet121 as DenseNet121
 from ._nuclei import EncoderDecoder as EncoderDecoder
 from ._nuclei import NucleiUNet as NucleiUNet
+from ._parts import Apply as Apply
+from ._parts import TrainLoss as TrainLoss
 from ._patch import PatchDiscriminator as PatchDiscriminator
 from ._residual_skip import ResidualSkipUNet as ResidualSkipUNet
 from ._resnet import ResNet18 as ResNet18
 from ._resnet import ResNet34 as ResNet34
 from ._resnet import ResNet101 as ResNet101
-from ._split import Apply as Apply
-from ._split import TrainLoss as TrainLoss
 from ._split import merge as merge
 from ._split import split as split
 from ._split import split_apply as split_apply

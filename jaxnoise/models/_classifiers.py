@@ -29,6 +29,10 @@ class FeedForward(nnx.Module):
       dtype: dtype of the computation; None is that of inputs and parameters (float32) together.
       rngs: source of the initial kernels.
 
+    Raises:
+      TypeError: if rngs is no `nnx.Rngs`.
+      ValueError: if a size is too small, or, in a call, x holds no images of that size.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from flax import nnx
@@ -80,6 +84,10 @@ class SmallCNN(nnx.Module):
       image_size: height and width of the images, pixels; at least 4.
       dtype: dtype of the computation; None is that of inputs and parameters (float32) together.
       rngs: source of the initial kernels.
+
+    Raises:
+      TypeError: if rngs is no `nnx.Rngs`.
+      ValueError: if a size is too small, or, in a call, x holds no images of that size.
 
     Example:
       >>> import jax.numpy as jnp

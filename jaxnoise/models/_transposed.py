@@ -14,6 +14,11 @@ from .._convolution import conv_transpose
 class ConvTranspose(nnx.ConvTranspose):
     """`flax.nnx.ConvTranspose`, computed by `jaxnoise.models.conv_transpose`.
 
+    Args:
+      args: as for `flax.nnx.ConvTranspose`.
+      conv_transpose: what computes it, a function like `jax.lax.conv_transpose`.
+      options: as for `flax.nnx.ConvTranspose`.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from flax import nnx

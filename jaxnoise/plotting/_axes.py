@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._checks import check_kind
+from .._checks import check_kind, shown
 
 
 def axes_or_new(ax: Axes | None, **subplot_options: Any) -> Axes:
@@ -17,6 +18,17 @@ def axes_or_new(ax: Axes | None, **subplot_options: Any) -> Axes:
         return plt.subplots(subplot_kw=subplot_options)[1]
     check_kind(ax, "ax", Axes)
     return ax
+
+
+def by_name(values: Any, name: str, kind: type) -> Mapping[str, Any]:
+    """The dict of what is to be drawn, all of one kind; a single one has the name ""."""
+    values = {"": values} if isinstance(values, kind) else values
+    if not isinstance(values, Mapping) or not values:
+        found = f"a {kind.__name__} or a dict of them, got {shown(values)}"
+        raise TypeError(f"{name} must be {found}")
+    for value in values.values():
+        check_kind(value, f"each of {name}", kind)
+    return values
 
 
 def metric_values(values: Any, metric: str) -> np.ndarray:

@@ -37,6 +37,10 @@ def surface(
     Returns:
       The axes.
 
+    Raises:
+      TypeError: if grid is no `LossGrid`, or ax is not 3-D.
+      ValueError: if the grid holds no such metric or no finite value, or a bound is not finite.
+
     Example:
       >>> import numpy as np
       >>> import jaxnoise as jn
@@ -96,6 +100,11 @@ def contour(
     Returns:
       The axes.
 
+    Raises:
+      TypeError: if grid is no `LossGrid`.
+      ValueError: if the grid holds no such metric or no finite value, a bound is not finite, or
+        there are fewer than 3 levels.
+
     Example:
       >>> import numpy as np
       >>> import jaxnoise as jn
@@ -138,6 +147,10 @@ def line(grid: LossLine, ax: Axes | None = None, *, metric: str = "loss", **styl
     Returns:
       The axes.
 
+    Raises:
+      TypeError: if grid is no `LossLine`.
+      ValueError: if the line holds no such metric.
+
     Example:
       >>> import numpy as np
       >>> import jaxnoise as jn
@@ -165,6 +178,9 @@ def trajectory(plane: TrajectoryPlane, ax: Axes | None = None, **style: Any) -> 
 
     Returns:
       The axes.
+
+    Raises:
+      TypeError: if plane is no `TrajectoryPlane`.
 
     Example:
       >>> import jax.numpy as jnp

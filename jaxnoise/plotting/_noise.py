@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.special import ndtri
 
-from .._checks import check_kind, check_numbers, shown
+from .._checks import check_numbers
 from ..gradients import VanishingGradients
 from ..gradients._distribution import standardize
-from ._axes import axes_or_new
+from ._axes import axes_or_new, by_name
 
 
 def vanishing_table(
@@ -28,6 +28,7 @@ def vanishing_table(
       The axes.
 
     Raises:
+      TypeError: if rows is neither a result nor a dict of them.
       ValueError: if the results differ in their thresholds.
 
     Example:
@@ -37,11 +38,7 @@ def vanishing_table(
       >>> len(jn.plotting.vanishing_table({"SGD": result}).tables)
       1
     """
-    rows = {"": rows} if isinstance(rows, VanishingGradients) else rows
-    if not isinstance(rows, Mapping) or not rows:
-        raise TypeError(f"rows must be a VanishingGradients or a dict of them, got {shown(rows)}")
-    for row in rows.values():
-        check_kind(row, "each of rows", VanishingGradients)
+    rows = by_name(rows, "rows", VanishingGradients)
     ax = axes_or_new(ax)
     taus = np.atleast_1d(next(iter(rows.values())).tau)
     if any(not np.array_equal(np.atleast_1d(row.tau), taus) for row in rows.values()):
@@ -146,6 +143,10 @@ def growth_curve(ratios: Any, ax: Axes | None = None, **style: Any) -> Axes:
 
     Returns:
       The axes.
+
+    Raises:
+      TypeError: if ratios are no numbers.
+      ValueError: if a curve is not of shape (T,) with T ≥ 1.
 
     Example:
       >>> import numpy as np

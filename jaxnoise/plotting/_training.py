@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._checks import check_kind, shown
+from .._checks import check_choice
 from ..training import History
-from ._axes import axes_or_new
+from ._axes import axes_or_new, by_name
 
 
 def training_curves(
@@ -35,6 +35,7 @@ def training_curves(
       The axes.
 
     Raises:
+      TypeError: if histories is neither a `History` nor a dict of them.
       ValueError: if `against` is unknown or a history lacks the metric.
 
     Example:
@@ -46,14 +47,8 @@ def training_curves(
       >>> jn.plotting.training_curves(history).get_xlabel()
       'epochs'
     """
-    known = ("epochs", "steps", "gradient_queries")
-    if against not in known:
-        raise ValueError(f"against must be one of {known}, got {against!r}")
-    histories = {"": histories} if isinstance(histories, History) else histories
-    if not isinstance(histories, Mapping) or not histories:
-        raise TypeError(f"histories must be a History or a dict of them, got {shown(histories)}")
-    for history in histories.values():
-        check_kind(history, "each of histories", History)
+    check_choice(against, "against", ("epochs", "steps", "gradient_queries"))
+    histories = by_name(histories, "histories", History)
     ax = axes_or_new(ax)
     for number, (name, history) in enumerate(histories.items()):
         steps = np.asarray(history.steps)

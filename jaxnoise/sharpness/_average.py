@@ -10,7 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_choice, check_count, check_key, check_positive
+from .._checks import check_choice, check_count, check_key, check_positive, check_single
 from .._results import Result
 from ._around import Around, check_finite_nearby, full_precision, map_jobs, side_by_side
 from ._ellipsoid import uniform_in_ball
@@ -96,9 +96,8 @@ def average_sharpness(
     check_key(key)
     check_choice(scaling, "scaling", ("none", "magnitude"))
     check_choice(distribution, "distribution", ("gaussian", "uniform", "ball"))
+    check_single(rho, "rho")
     check_positive(rho, "rho")
-    if jnp.ndim(rho):
-        raise ValueError("rho must be a single number: map over several with jax.lax.map")
     check_count(num_samples, "num_samples", 2)
     around = Around.of(loss_fn, params, data, chunk_size)
     with full_precision():

@@ -142,7 +142,8 @@ def box_sharpness(
     key = jax.random.key(0) if key is None else key
 
     def search_within(epsilon):
-        box, starts = _box(around, epsilon, key, guard, subspace_dim)
+        same = jax.random.clone(key)  # so that boxes of all sizes lie in one subspace
+        box, starts = _box(around, epsilon, same, guard, subspace_dim)
         return search(around, box, starts, max_iterations)
 
     epsilons = epsilon if isinstance(epsilon, jax.Array) else np.asarray(epsilon)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_choice, check_count, check_key, check_positive
+from .._checks import check_choice, check_count, check_key, check_positive, check_single
 from .._results import Result
 from .._streaming import check_chunk_size
 from .._tree import num_examples
@@ -126,9 +126,8 @@ def worst_case_sharpness(
     """
     check_choice(norm, "norm", ("linf", "l2"))
     check_choice(scaling, "scaling", ("none", "magnitude"))
+    check_single(rho, "rho")
     check_positive(rho, "rho")
-    if jnp.ndim(rho):
-        raise ValueError("rho must be a single number: map over several with jax.lax.map")
     check_count(num_steps, "num_steps")
     check_count(num_restarts, "num_restarts")
     check_chunk_size(batch_size, "batch_size")

@@ -12,10 +12,25 @@ from .._checks import check_floating, check_numbers
 from .._tree import wide
 
 
-def check_single(value: Any, name: str) -> None:
+def degrees(deltas: Any) -> jax.Array:
+    """(M,) degrees of smoothing, as floating numbers."""
+    check_numbers(deltas, "deltas")
+    deltas = jnp.asarray(deltas, float)
+    if deltas.ndim != 1:
+        raise ValueError(f"deltas must be a list of degrees of smoothing, got {deltas.shape}")
+    return deltas
+
+
+def for_each_degree(value: Any, name: str, deltas: jax.Array) -> jax.Array:
+    """(M,) a number for each degree, or the same for all of them."""
     check_numbers(value, name)
-    if jnp.ndim(value):
-        raise ValueError(f"{name} must be a single number, got shape {jnp.shape(value)}")
+    value = jnp.asarray(value, deltas.dtype)
+    if value.shape not in ((), deltas.shape):
+        raise ValueError(
+            f"{name} must be a number or one for each of the {deltas.size} deltas, got shape "
+            f"{value.shape}"
+        )
+    return jnp.broadcast_to(value, deltas.shape)
 
 
 def floating(x: Any, name: str) -> Any:

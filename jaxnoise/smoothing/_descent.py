@@ -19,12 +19,13 @@ from .._checks import (
     check_key,
     check_not_negative,
     check_positive,
+    check_single,
     check_whole,
 )
 from .._results import Result
 from .._streaming import check_chunk_size, map_examples
 from .._tree import as_partial, num_examples
-from ._checks import check_scalar_function, check_single, floating
+from ._checks import check_scalar_function, floating
 
 CHUNK_NUMBERS = 2**20  # starts that go down side by side hold about this many numbers
 

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .._checks import check_count, check_key, check_not_negative, check_numbers, check_positive
+from .._checks import check_count, check_key, check_not_negative, check_positive, check_single
 from .._results import Result
 from .._streaming import map_examples
-from ._checks import check_single
+from ._checks import degrees, for_each_degree
 from ._descent import Optimizer, chunk_of_starts, descend, prepare_start
 from ._directions import Distribution, Method
 from ._smoothed import Smoothed, check_smoothing
@@ -161,19 +161,10 @@ def graduated_descent(
       [0.0, 0.0]
     """
     check_key(key)
-    check_numbers(deltas, "deltas")
-    check_numbers(learning_rate, "learning_rate")
-    deltas = jnp.asarray(deltas, float)
-    if deltas.ndim != 1:
-        raise ValueError(f"deltas must be a list of degrees of smoothing, got {deltas.shape}")
+    deltas = degrees(deltas)
     check_not_negative(deltas, "deltas")
-    rates = jnp.asarray(learning_rate, float)
-    check_positive(rates, "learning_rate")
-    if rates.shape not in ((), deltas.shape):
-        raise ValueError(
-            f"learning_rate must be a number or one for each of the {deltas.size} deltas, got "
-            f"shape {rates.shape}"
-        )
+    rates = for_each_degree(learning_rate, "learning_rate", deltas)
+    check_positive(learning_rate, "learning_rate")
     check_count(num_steps, "num_steps")
     check_smoothing(num_samples, distribution, method, None)
     f, start = prepare_start(f, start, vectorized, chunk_size)
@@ -188,7 +179,6 @@ def graduated_descent(
 
 @functools.partial(jax.jit, static_argnums=(5, 6))
 def _graduated(key, f, start, deltas, rates, options: _Options, size) -> GraduatedDescent:
-    rates = jnp.broadcast_to(rates, deltas.shape)
     keys = jax.random.split(key, len(deltas))
 
     def stage(x, settings):

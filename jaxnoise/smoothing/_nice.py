@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .._checks import check_count, check_key, check_numbers, check_positive
+from .._checks import check_count, check_key, check_positive
 from .._results import Result
 from .._streaming import map_examples
 from .._tree import as_partial, is_concrete
-from ._checks import check_scalar_function, floating
+from ._checks import check_scalar_function, degrees, floating, for_each_degree
 from ._directions import Distribution, Method, directions
 from ._smoothed import CHUNK_NUMBERS, Smoothed, check_smoothing
 
@@ -184,20 +184,11 @@ def nice_report(
       (True, 2.0)
     """
     check_key(key)
-    check_numbers(deltas, "deltas")
-    check_numbers(radius_factors, "radius_factors")
-    deltas = jnp.asarray(deltas, float)
-    if deltas.ndim != 1:
-        raise ValueError(f"deltas must be a list of degrees of smoothing, got {deltas.shape}")
+    deltas = degrees(deltas)
     check_positive(deltas, "deltas")
     if is_concrete(deltas) and not (np.diff(deltas) < 0).all():
         raise ValueError(f"deltas must fall from each to the next, got {deltas}")
-    factors = jnp.asarray(radius_factors, deltas.dtype)
-    if factors.shape not in ((), deltas.shape):
-        raise ValueError(
-            f"radius_factors must be a number or one for each of the {deltas.size} deltas, got "
-            f"shape {factors.shape}"
-        )
+    factors = for_each_degree(radius_factors, "radius_factors", deltas)
     if is_concrete(factors) and not (factors > 1).all():
         raise ValueError(f"radius_factors must be larger than 1, got {radius_factors}")
     check_smoothing(num_samples, distribution, method, None)
@@ -205,7 +196,6 @@ def nice_report(
     check_count(num_starts, "num_starts")
     f, minimizer = as_partial(f), floating(minimizer, "minimizer")
     check_scalar_function(f, minimizer)
-    factors = jnp.broadcast_to(factors, deltas.shape)
     options = _Options(num_samples, num_points, num_starts, distribution, method)
     return _report(key, f, deltas, factors, minimizer, options)
 

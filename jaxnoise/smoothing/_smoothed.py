@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from .._checks import check_choice, check_count, check_key, check_not_negative
+from .._checks import check_choice, check_count, check_key, check_not_negative, check_single
 from .._streaming import check_chunk_size, has_convolutions, sum_examples
 from .._tree import as_partial, num_examples
-from ._checks import check_scalar_function, check_single, floating
+from ._checks import check_scalar_function, floating
 from ._directions import DISTRIBUTIONS, METHODS, Distribution, Method, directions, seeds
 
 CHUNK_NUMBERS = 2**20  # directions drawn at once hold about this many numbers

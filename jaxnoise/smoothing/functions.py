@@ -1,8 +1,8 @@
 """Functions with many minima, to try optimizers on, with what is known about them.
 
 Each takes points (…, d), of any dimension d where nothing else is said, and gives values (…); a
-single number is a point of one dimension. `PROBLEMS` says of each where it is usually searched and
-where its global minimum lies.
+single number is a point of one dimension, and what is no number a TypeError. `PROBLEMS` says of
+each where it is usually searched and where its global minimum lies.
 """
 
 from __future__ import annotations
@@ -243,6 +243,7 @@ def multi_well(x: Any) -> jax.Array:
     return jnp.sum(x**2 / 10 + sine(3 * x), -1)
 
 
+#: Where each function is searched and where its global minimum lies, by name.
 PROBLEMS: dict[str, Problem] = {
     "rastrigin": Problem(rastrigin, -5.12, 5.12, 0.0),
     "ackley": Problem(ackley, -32.768, 32.768, 0.0),

@@ -10,12 +10,19 @@ from ._cycle import NO_PARAMS, inner_counter, strong
 
 
 class UniformIterateState(NamedTuple):
-    """Holds a uniform draw from the outer iterates seen so far."""
+    """Holds a uniform draw from the outer iterates seen so far.
 
-    count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32.
-    seen: jax.Array  # shape=(), dtype=jnp.int32: the number of outer iterates w_1, w_2, …
-    key: jax.Array  # shape=(), a typed key; draw n folds in n, so the key itself never changes.
-    iterate: optax.Params  # shapes and dtypes of the params; w_0 until w_1 is seen.
+    Attributes:
+      count: () int32, the number of steps so far.
+      seen: () int32, the number of outer iterates w_1, w_2, … so far.
+      key: () a typed key; draw n folds in n, so the key itself never changes.
+      iterate: the draw, shapes and dtypes of the params; w_0 until w_1 is seen.
+    """
+
+    count: jax.typing.ArrayLike
+    seen: jax.Array
+    key: jax.Array
+    iterate: optax.Params
 
 
 def uniform_iterate(

@@ -11,10 +11,15 @@ from ._cycle import NO_PARAMS, check_coefficient, inner_counter, strong
 
 
 class ProximalState(NamedTuple):
-    """Holds the point that the parameters are pulled to."""
+    """Holds the point that the parameters are pulled to.
 
-    count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32.
-    anchor: optax.Params  # shapes and dtypes of the params.
+    Attributes:
+      count: () int32, the number of steps so far.
+      anchor: the point, shapes and dtypes of the params.
+    """
+
+    count: jax.typing.ArrayLike
+    anchor: optax.Params
 
 
 def add_proximal_term(
@@ -115,9 +120,13 @@ def _is_constant(value: Any, number: int) -> bool:
 
 
 class InnerStepState(NamedTuple):
-    """Counts the steps of an inner schedule."""
+    """Counts the steps of an inner schedule.
 
-    count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32.
+    Attributes:
+      count: () int32, the number of steps so far.
+    """
+
+    count: jax.typing.ArrayLike
 
 
 def scale_by_inner_step(
@@ -204,6 +213,10 @@ def reference_weight(
     Returns:
       A schedule of the step count, for the `weight` of `trsgd`, `tradam` or
       `add_proximal_term`.
+
+    Raises:
+      TypeError: if an argument is neither a number nor, the learning rate, a schedule.
+      ValueError: if an argument is negative or not finite.
 
     Example:
       >>> import jaxnoise as jn

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import ArrayLike
 
+from .._checks import one_line
 from .._results import check_size, open_npz, whole_file, write_npz
 
 
@@ -193,7 +194,7 @@ def _reading(path: Path) -> Iterator[None]:
     except PermissionError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise ValueError(f"{path} can't be read as a volume: {reason}") from error
 
 
