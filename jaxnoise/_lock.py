@@ -1,4 +1,4 @@
-"""A folder that one run at a time writes into."""
+"""A folder, or a file, that one run at a time writes."""
 
 from __future__ import annotations
 
@@ -29,26 +29,39 @@ def held(folder: str | os.PathLike, argument: str) -> Iterator[None]:
       BlockingIOError: if another run has it.
       OSError: if it can't be written to.
     """
-    folder = Path(folder)
+    with _held(Path(folder), Path(folder) / ".lock", argument):
+        yield
+
+
+@contextlib.contextmanager
+def held_file(path: str | os.PathLike, argument: str) -> Iterator[None]:
+    """The same for a file, whose lock `.NAME.lock` lies beside it."""
+    path = Path(path)
+    with _held(path, path.with_name(f".{path.name}.lock"), argument):
+        yield
+
+
+@contextlib.contextmanager
+def _held(what: Path, lock: Path, argument: str) -> Iterator[None]:
+    folder = lock.parent
     new = [above for above in (folder, *folder.parents) if not above.exists()]
-    path = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = _locked(path)
+        file = _locked(lock)
     except BlockingIOError as error:
         raise BlockingIOError(
-            f"{folder} is in use by another run: wait until that has ended, or give another "
+            f"{what} is in use by another run: wait until that has ended, or give another "
             f"{argument}"
         ) from error
     except OSError as error:
         raise type(error)(
-            f"{folder} cannot be written to ({error.strerror}): give another {argument}"
+            f"{what} cannot be written to ({error.strerror}): give another {argument}"
         ) from error
     try:
         yield
     finally:
         with file or contextlib.nullcontext():
-            path.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # it isn't empty
             for above in new:
                 above.rmdir()

@@ -4,10 +4,13 @@ Gradients, landscapes and sharpness all walk over their examples through these f
 memory is bounded by a chunk, whatever the length of the data. The number of chunks is chosen first
 and their common length then made as even as possible; the last chunk reaches back to be of full
 length, and what it sees a second time is weighted zero or written again with the same value.
+
+`spread` lets several devices do so at once, each with its own share of the examples.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -15,10 +18,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from ._checks import check_whole
 from ._progress import Progress
-from ._tree import num_examples
+from ._sharding import as_on_one_device, gather, put_everywhere, put_spread
+from ._tree import keys_cloned, num_examples
 
 NUM_BLOCKS = 20  # of a pass over the data that shows its progress
 _SECONDS_PER_CALL = 0.5
@@ -75,6 +80,7 @@ def map_and_sum(
     chunk_size: int,
     so_far: Any = None,
     blocks: tuple[Any, Any] = (0, NUM_BLOCKS),
+    counted: jax.Array | None = None,
 ) -> tuple[Any, Any]:
     """Joins and adds up what `function` gives for chunks of examples, at once.
 
@@ -85,6 +91,7 @@ def map_and_sum(
       so_far: what to go on from, of the shapes of the result.
       blocks: which of the `NUM_BLOCKS` blocks of chunks to work on, where there is something to go
         on from: from the first up to, without, the last; they may be tracers.
+      counted: (n,) which examples count in the sums; None counts all.
 
     Returns:
       (joined, total).
@@ -95,7 +102,7 @@ def map_and_sum(
     if so_far is not None:
         first, last = (num_chunks * k // NUM_BLOCKS for k in blocks)
     elif num_chunks == 1:
-        return function(data, jnp.ones(n))
+        return function(data, jnp.ones(n) if counted is None else counted.astype(jnp.float32))
     else:
         joined, total = jax.eval_shape(function, _chunk(data, 0, length), jnp.ones(length))
         joined = jax.tree.map(lambda s: jnp.zeros((n, *s.shape[1:]), s.dtype), joined)
@@ -104,6 +111,8 @@ def map_and_sum(
     def work_on(i, so_far):
         start = jnp.minimum(i * length, n - length)
         new = start + jnp.arange(length) >= i * length
+        if counted is not None:
+            new &= _chunk(counted, start, length)
         parts, sums = function(_chunk(data, start, length), new.astype(jnp.float32))
         joined, total = so_far
         joined = jax.tree.map(
@@ -114,6 +123,85 @@ def map_and_sum(
         return joined, jax.tree.map(jnp.add, total, sums)
 
     return jax.lax.fori_loop(first, last, work_on, so_far)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Examples where they are worked on.
+
+    Attributes:
+      data: batch of them; where they are spread, the last is repeated until all shares are equal.
+      n: how many there are.
+      sharding: of their axis over several devices; None on one.
+    """
+
+    data: Any
+    n: int = dataclasses.field(metadata={"static": True})
+    sharding: NamedSharding | None = dataclasses.field(default=None, metadata={"static": True})
+
+    def start(self, joined: Any, total: Any) -> tuple[Any, Any]:
+        """Zeros to go on from, of the shapes of the result on one device, put where it will be."""
+        if self.sharding is None:
+            return joined, total
+        return put_spread(joined, self.sharding), put_everywhere(total, self.sharding)
+
+    def finish(self, joined: Any, total: Any = ()) -> tuple[Any, Any]:
+        """The results of `spread` as one device gives them."""
+        if self.sharding is None:
+            return joined, total
+        joined, total = gather((joined, total))
+        return jax.tree.map(lambda x: x[: self.n], joined), total
+
+
+def examples_on(data: Any, sharding: NamedSharding | None) -> Examples:
+    """The data on one device, or spread over several."""
+    n = num_examples(data)
+    return Examples(data if sharding is None else put_spread(data, sharding), n, sharding)
+
+
+def spread(work: Callable, examples: Examples, so_far: Any, *given: Any) -> tuple[Any, Any]:
+    """Lets every device work on its own share of the examples.
+
+    Args:
+      work: (data, counted, so_far, *given) → (joined, total), as of `map_and_sum`, for the examples
+        in `data`. It closes over no arrays.
+      examples: all of them.
+      so_far: what to go on from, of the shapes of the result; or None.
+      given: what all devices need.
+
+    Returns:
+      (joined, total): the per-example results, spread as the examples are, and what the devices'
+      totals add up to.
+    """
+    sharding = examples.sharding
+    if sharding is None:
+        return work(examples.data, None, so_far, *given)
+    own, everywhere = sharding.spec, PartitionSpec()
+
+    def on_share(data: Any, so_far: Any, *given: Any) -> tuple[Any, Any]:
+        device, length = jax.lax.axis_index(own[0]), num_examples(data)
+        counted = device * length + jnp.arange(length) < examples.n
+        if so_far is not None:  # the total so far is to be added once
+            joined, total = so_far
+            once = jax.tree.map(lambda t: jnp.where(device == 0, t, jnp.zeros_like(t)), total)
+            so_far = joined, once
+        with as_on_one_device():
+            joined, total = work(data, counted, so_far, *given)
+        return joined, jax.lax.psum(total, own[0])
+
+    program = jax.shard_map(
+        on_share,
+        mesh=sharding.mesh,
+        in_specs=(
+            own,
+            everywhere if so_far is None else (own, everywhere),
+            *[everywhere] * len(given),
+        ),
+        out_specs=(own, everywhere),
+        check_vma=False,
+    )
+    return program(examples.data, so_far, *given)
 
 
 def in_blocks(program: Callable, so_far: Any, n: int, description: str) -> Any:
@@ -137,7 +225,8 @@ def mean_metrics(metrics_of: Callable, data: Any, chunk_size: int) -> dict[str, 
 
     def weighted_sum(batch, weights):
         metrics = named(metrics_of(batch))
-        return {k: jnp.sum(weights * v, where=weights > 0) for k, v in metrics.items()}
+        with jax.numpy_dtype_promotion("standard"):  # counts and half precision become float32
+            return {k: jnp.sum(weights * v, where=weights > 0) for k, v in metrics.items()}
 
     n = num_examples(data)
     return {k: v / n for k, v in sum_examples(weighted_sum, data, chunk_size).items()}
@@ -182,4 +271,6 @@ def _even_chunks(n: int, chunk_size: int) -> tuple[int, int]:
 
 
 def _chunk(data: Any, start: Any, length: int) -> Any:
-    return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, length), data)
+    """Some of the examples. The last chunk reaches back, where keys are used once more."""
+    part = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, length), data)
+    return keys_cloned(part)

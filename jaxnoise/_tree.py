@@ -53,6 +53,16 @@ def num_examples(batch: Any, name: str = "data") -> int:
     return lengths.pop()
 
 
+def keys_cloned(tree: Any) -> Any:
+    """The tree for another use of the same keys on purpose, which is no reuse by mistake to JAX."""
+
+    def cloned(leaf: Any) -> Any:
+        is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+        return jax.random.clone(leaf) if is_key else leaf
+
+    return jax.tree.map(cloned, tree)
+
+
 def leaves_with_path(tree: Any) -> list[tuple[tuple, Any]]:
     return jax.tree_util.tree_flatten_with_path(tree)[0]
 
@@ -62,16 +72,28 @@ def path_name(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
+def common_dtype(a: Any, b: Any) -> jnp.dtype:
+    """The dtype that two dtypes are promoted to on purpose, which strict promotion allows, too."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.promote_types(a, b)
+
+
+def added(a: jax.Array, b: jax.Array) -> jax.Array:
+    """a + b of one dtype or two, of which the result has the common one."""
+    common = common_dtype(a.dtype, b.dtype)
+    return a.astype(common) + b.astype(common)
+
+
 def wide(x: jax.Array) -> jax.Array:
     """The array in at least single precision."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(common_dtype(x.dtype, jnp.float32))
 
 
 def squared_norm(tree: Any) -> jax.Array:
     """Σ over all entries of |x|², accumulated in at least float32."""
     total = jnp.zeros((), jnp.float32)
     for leaf in jax.tree.leaves(tree):
-        total = total + jnp.sum(jnp.square(jnp.abs(wide(leaf))))
+        total = added(total, jnp.sum(jnp.square(jnp.abs(wide(leaf)))))
     return total
 
 

@@ -1,5 +1,6 @@
 """Settings for all tests: pictures are drawn in memory, closed after each test."""
 
+import contextlib
 import gc
 import importlib
 import json
@@ -44,6 +45,18 @@ def _close_figures():
         pyplot.close("all")
 
 
+@pytest.fixture(autouse=True)
+def _keys_are_used_once(request):
+    """A random key that is used a second time is an error, in default tests that don't train.
+
+    JAX takes keys for used where a loop slices them or vmap moves their axis, as `fit` does.
+    """
+    trains = request.path.parent.name in ("tests", "training")
+    slow = request.node.get_closest_marker("slow")
+    with contextlib.nullcontext() if trains or slow else jax.debug_key_reuse(True):
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _forget_programs():
     """Compiled programs are mapped into memory, and a process may have only so many maps."""
@@ -60,8 +73,22 @@ def x64():
 
 
 @pytest.fixture
+def strict_promotion():
+    """Numbers of two dtypes meet only where a kernel says what they become.
+
+    A file of tests takes it with `pytestmark = pytest.mark.usefixtures("strict_promotion")`; what
+    goes through optax breaks under it.
+    """
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture
 def compilations(caplog):
-    """Counts the programs that XLA compiles while a function is called."""
+    """Counts the programs that XLA compiles while a function is called.
+
+    Reuse of keys is not looked for, as that compiles programs of its own for NumPy's arrays.
+    """
 
     def count(function):
         caplog.clear()
@@ -69,7 +96,8 @@ def compilations(caplog):
             jax.block_until_ready(function())
         return sum(record.getMessage().startswith("Compiling") for record in caplog.records)
 
-    return count
+    with jax.debug_key_reuse(False):
+        yield count
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +143,27 @@ class Normalised(nnx.Module):
 def small_resnet(monkeypatch):
     """Puts a small network with batch normalisation in ResNet18's place."""
     monkeypatch.setattr("jaxnoise.models.ResNet18", Normalised)
+
+
+@pytest.fixture
+def on_eight_devices():
+    """Runs a script in a process with eight simulated devices; gives the JSON of its last line."""
+
+    def run(script):
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", script],
+            cwd=Path(__file__).parents[1],
+            env=os.environ | {"XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
+            timeout=1800,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
 
 
 class Experiment:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.kills._compare import differences
+from experiments.kills._compare import damaged, differences
 from experiments.kills._kill import Ending, Moment, _is_due, done, draw, place_of
 from experiments.kills._run import disturbed, table_of, verdict
 from jaxnoise._results import write_npz
@@ -72,6 +72,18 @@ def test_files_of_one_folder_alone(folders, name):
     assert differences(*folders) == differences(*folders[::-1]) == [f"{name}: content"]
 
 
+def test_files_that_are_not_whole(folders):
+    folder = folders[0]
+    write_npz(folder / "state.npz", {"w": X})
+    (folder / "parts").mkdir()
+    (folder / "parts" / "seed0.json").write_text("{}")
+    (folder / ".state.npz.12.part").write_bytes(b"PK")
+    assert damaged(folder) == []
+    (folder / "state.npz").write_bytes((folder / "state.npz").read_bytes()[:-1])
+    (folder / "parts" / "seed0.json").write_text("{")
+    assert damaged(folder) == ["parts/seed0.json: damaged", "state.npz: damaged"]
+
+
 def save(folder, w, key=0, steps=5, epochs=(1,)):
     checkpoints = Checkpoints(folder / "checkpoints")
     carry = {"w": jnp.asarray(w), "key": jax.random.key(key)}
@@ -110,6 +122,7 @@ def test_place_of_a_kill(tmp_path):
     (tmp_path / "checkpoints" / ".lock").touch()
     before = done(tmp_path)
     (tmp_path / "checkpoints" / ".lock").write_text("taken again")
+    (tmp_path / ".grid.npz.lock").touch()
     assert place_of(tmp_path, before) == "start"
     (tmp_path / "checkpoints" / "2").mkdir()
     (tmp_path / "checkpoints" / "2" / "data").touch()
@@ -165,6 +178,12 @@ def test_a_run_goes_on_until_it_ends(monkeypatch, tmp_path):
     endings[:] = [killed, missed]
     assert disturbed("grid", tmp_path, tmp_path, moments)["places"] == ["save"]
     assert len(moments) == 1
+    (tmp_path / "state.npz").touch()
+    endings[:] = [missed]
+    assert disturbed("grid", tmp_path, tmp_path, moments[:1])["differences"] == [
+        "state.npz: damaged"
+    ]
+    (tmp_path / "state.npz").unlink()
     endings[:] = [failed]
     assert disturbed("grid", tmp_path, tmp_path, moments)["differences"] == ["exit status 1"]
     assert moments == []

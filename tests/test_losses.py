@@ -22,6 +22,8 @@ from jaxnoise.losses import (
     least_squares_gan,
 )
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 def slow_cross_entropy(scores, labels):
     """−log softmax(scores)[label], one example at a time."""

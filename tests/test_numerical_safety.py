@@ -14,10 +14,13 @@ import pytest
 from jaxnoise import gradients, landscape, losses, sharpness, training, transforms
 from jaxnoise.schedules import NoiseStage
 
-KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 DATA = {"x": X, "y": np.zeros(6, np.float32)}
 W = {"w": jnp.ones(3)}
+
+
+def new_key():
+    return jax.random.key(0)
 
 
 def squares(params, batch):
@@ -40,16 +43,16 @@ def assert_finite(tree):
 MEASURES = {
     "per_example": lambda f, w, x: gradients.per_example(f, w, x),
     "profile": lambda f, w, x: gradients.noise_profile(f, w, x),
-    "projections": lambda f, w, x: gradients.noise_projections(KEY, f, w, x, 2),
+    "projections": lambda f, w, x: gradients.noise_projections(new_key(), f, w, x, 2),
     "grid": lambda f, w, x: landscape.loss_grid(
         f, w, ({"w": jnp.ones(3)}, {"w": jnp.arange(3.0)}), x, resolution=3
     ),
     "worst_linf": lambda f, w, x: sharpness.worst_case_sharpness(f, w, x, 0.1),
     "worst_l2": lambda f, w, x: sharpness.worst_case_sharpness(f, w, x, 0.1, norm="l2"),
-    "average": lambda f, w, x: sharpness.average_sharpness(KEY, f, w, x, 0.1, num_samples=4),
+    "average": lambda f, w, x: sharpness.average_sharpness(new_key(), f, w, x, 0.1, num_samples=4),
     "box": lambda f, w, x: sharpness.box_sharpness(f, w, x, 0.1),
-    "eigenvalues": lambda f, w, x: sharpness.hessian_eigenvalues(f, w, x, key=KEY),
-    "trace": lambda f, w, x: sharpness.hessian_trace(KEY, f, w, x, num_samples=3),
+    "eigenvalues": lambda f, w, x: sharpness.hessian_eigenvalues(f, w, x, key=new_key()),
+    "trace": lambda f, w, x: sharpness.hessian_trace(new_key(), f, w, x, num_samples=3),
 }
 WITHOUT_NOISE = ("profile", "projections")  # of one example
 TOO_LARGE = ("profile", "eigenvalues")  # the squares of these overflow, and that is said
@@ -69,7 +72,7 @@ def test_training_in_bfloat16(optimizer):
 
     stage = NoiseStage(1, 0.01, 2)
     given = (train_loss, HALF, (), optimizer, DATA, stage)
-    result = training.fit(KEY, *given, progress=False)
+    result = training.fit(new_key(), *given, progress=False)
     assert result.params["w"].dtype == jnp.bfloat16
     assert np.any(result.params["w"] != HALF["w"])
     assert_finite((result.params, result.history.train))
@@ -158,7 +161,7 @@ def test_a_single_example_has_no_noise(measure):
 def test_filters_of_zeros(normalization):
     half = jnp.array([[0.0, 1.0], [0.0, 2.0]])
     params = {"zero": jnp.zeros((3, 2)), "half": half, "bias": jnp.zeros(2)}
-    assert_finite(landscape.random_directions(KEY, params, normalization=normalization))
+    assert_finite(landscape.random_directions(new_key(), params, normalization=normalization))
     given = {"zero": jnp.zeros((3, 2)), "half": half, "bias": jnp.ones(2)}
     assert_finite(landscape.normalize_direction(given, params, normalization=normalization))
 

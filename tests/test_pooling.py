@@ -8,6 +8,8 @@ from jax import lax
 
 from jaxnoise._pooling import max_pool
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 def slow_pool(x, window):
     """(values, index of the entry that each is), the first of equal entries, NaN before any."""

@@ -16,6 +16,8 @@ from jaxnoise._streaming import (
     sum_examples,
 )
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 def numbers(n):
     """Small integers as floats, whose sums are exact in any order."""
@@ -36,7 +38,8 @@ def at_most(chunk_size, function):
 @given(n=st.integers(1, 13), chunk_size=st.integers(1, 15))
 def test_map_examples_equals_the_whole_call(n, chunk_size):
     def function(chunk):
-        return {"square": chunk["x"] ** 2, "both": chunk["y"] + chunk["x"][:, None]}
+        both = chunk["y"].astype(jnp.float32) + chunk["x"][:, None]
+        return {"square": chunk["x"] ** 2, "both": both, "y": chunk["y"]}
 
     whole = function(numbers(n))
     mapped = map_examples(at_most(chunk_size, function), numbers(n), chunk_size)
@@ -49,7 +52,8 @@ def test_map_examples_equals_the_whole_call(n, chunk_size):
 @given(n=st.integers(1, 13), chunk_size=st.integers(1, 15))
 def test_sum_examples_counts_every_example_once(n, chunk_size):
     def function(chunk, weights):
-        return {"x": weights @ chunk["x"], "y": weights @ chunk["y"], "n": jnp.sum(weights)}
+        y = chunk["y"].astype(weights.dtype)
+        return {"x": weights @ chunk["x"], "y": weights @ y, "n": jnp.sum(weights)}
 
     total = sum_examples(at_most(chunk_size, function), numbers(n), chunk_size)
     data = numbers(n)

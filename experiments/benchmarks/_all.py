@@ -23,7 +23,7 @@ from .tables import by_device
 
 # What the default leaves out of each benchmark's own settings: slow cases that others stand for.
 QUICK: dict[str, dict[str, Any]] = {
-    "models": {"only": ("batch 8, training", "U-Net, training", "NucleiUNet, training")},
+    "models": {"only": ("batch 8, training", "U-Net 3-D, training")},
     "convolution": {"only": ("transposed",), "repetitions": 5},
     "small_batch": {"only": ("update",), "repetitions": 5},
     "gradient_noise": {

@@ -10,15 +10,16 @@ same job leaves that was let alone; only the seconds it took are left out.
 - stream: the same from a stream of examples;
 - gan: CycleGAN, with its pools of older images;
 - grid: `jn.landscape.loss_grid` with its file;
+- noise_profile: twenty of `jn.gradients.noise_profile`, which keeps nothing on the way, saved one
+  after the other in the same file;
 - parts: an experiment's folder, with its finished parts, checkpoints and curves.
-
-`jn.gradients.noise_profile` keeps nothing on the way, so that there is nothing to go on from.
 
     python -m experiments.kills
     python -m experiments.kills --kills 100 --only gan
 
 Half of the kills come at moments drawn evenly from the time that the job takes, the others in the
-course of a save drawn evenly. A run is killed up to three times. Expect no difference at all.
+course of a save drawn evenly. A run is killed up to three times, and each time all files under
+their final names must be whole. Expect no difference at all.
 """
 
 from ._config import Config as Config

@@ -1,4 +1,4 @@
-"""What tells the contents of two folders apart, to the last bit, but for times."""
+"""What tells the contents of two folders apart, to the last bit, but for times; damaged files."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ def contents(folder: Path) -> dict[str, Any]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and checkpoints.isdisjoint(path.parents):
             found |= _named(path.relative_to(folder), _file(path))
+    return found
+
+
+def damaged(folder: Path) -> list[str]:
+    """What is no whole file, of those that are written in one go."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".npz", ".json") and path.is_file():
+            try:
+                _file(path)
+            except ValueError:
+                found.append(f"{path.relative_to(folder).as_posix()}: damaged")
     return found
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from .._common import check_at_least
 
-Job = Literal["stages", "replicas", "stream", "gan", "grid", "parts"]
-_JOBS: tuple[Job, ...] = ("stages", "replicas", "stream", "gan", "grid", "parts")
+Job = Literal["stages", "replicas", "stream", "gan", "grid", "noise_profile", "parts"]
+_JOBS: tuple[Job, ...] = ("stages", "replicas", "stream", "gan", "grid", "noise_profile", "parts")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -117,6 +117,16 @@ def grid(folder: Path) -> None:
     jn.landscape.loss_grid(loss, params, directions, data, resolution=20, path=folder / "grid.npz")
 
 
+def noise_profile(folder: Path) -> None:
+    """Profiles of the digits at points on the way to the origin, one in the place of the other."""
+    data = jn.data.load("digits").train
+    model = jn.models.FeedForward(in_channels=1, image_size=8, num_classes=10, rngs=nnx.Rngs(0))
+    params, loss = jn.models.split(model, jn.losses.cross_entropy)
+    for scale in np.linspace(1.0, 0.5, 20, dtype=np.float32):
+        profile = jn.gradients.noise_profile(loss, optax.tree.scale(scale, params), data)
+        profile.save(folder / "profile.npz")
+
+
 def parts(folder: Path) -> None:
     """What experiments do with a folder: finished parts, a training with curves, results."""
     begin(folder / "parts", {"examples": _EXAMPLES}, resume=True)
@@ -144,6 +154,7 @@ JOBS: dict[str, Callable[[Path], None]] = {
     "stream": stream,
     "gan": gan,
     "grid": grid,
+    "noise_profile": noise_profile,
     "parts": parts,
 }
 

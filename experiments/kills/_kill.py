@@ -120,7 +120,7 @@ def place_of(folder: Path, before: frozenset[str]) -> Place:
 def done(folder: Path) -> frozenset[str]:
     """What tells whether anything has been finished."""
     found = (path for path in folder.rglob("*") if not _is_begun(path.name))
-    files = [path for path in found if path.name != ".lock" and path.is_file()]
+    files = [path for path in found if not path.name.endswith(".lock") and path.is_file()]
     return frozenset(f"{path} {path.stat().st_mtime_ns}" for path in files)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._common import Report, Table, begin, finish, remembered, say
-from ._compare import differences
+from ._compare import damaged, differences
 from ._config import Config, Plan, jobs_of, plan_of
 from ._kill import Moment, draw, run_job
 
@@ -86,14 +86,16 @@ def tried(job: str, plan: Plan, out: Path) -> dict[str, Any]:
 def disturbed(job: str, folder: Path, programs: Path, moments: list[Moment]) -> dict[str, Any]:
     """One run, killed at the next of the moments, which it uses up, until it has ended."""
     places: list[str] = []
+    broken: set[str] = set()
     for left in reversed(range(_KILLS_OF_A_RUN + 1)):
         moment = moments.pop(0) if left and moments else None
         ending = run_job(job, folder, programs, moment)
+        broken.update(damaged(folder))
         if ending.place is None:
             break
         places.append(ending.place)
     failed = [f"exit status {ending.status}"] if ending.status else []
-    return {"places": places, "differences": failed}
+    return {"places": places, "differences": failed + sorted(broken)}
 
 
 def table_of(rows: dict[str, dict[str, Any]]) -> Table:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from .._tree import common_dtype
 from . import _fourier, _neighbours, _winograd, _xla
 from ._interleave import interleave
 from ._patches import padded, patches
@@ -78,7 +79,7 @@ def kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
 
 def operand_dtype(given: jnp.dtype, window: Window) -> jnp.dtype:
     """The dtype that operands are cast to: that of the sums where it is the wider."""
-    return given if window.accumulation is None else jnp.promote_types(given, window.accumulation)
+    return given if window.accumulation is None else common_dtype(given, window.accumulation)
 
 
 def each(one: Callable, a: jax.Array, b: jax.Array) -> jax.Array:

@@ -202,5 +202,5 @@ def _zeros_around(padding: str, reach: int, stride: int) -> tuple[int, int]:
 
 
 def _is_sharded_automatically() -> bool:
-    """Whether JAX spreads arrays over devices by itself, if at all: no `shard_map` is around."""
+    """Whether JAX spreads arrays over devices by itself, if at all: no mesh types them here."""
     return all(kind == AxisType.Auto for kind in jax.sharding.get_abstract_mesh().axis_types)

@@ -26,6 +26,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.typing import DTypeLike
 
+from .._tree import common_dtype
 from . import _cpu, _xla
 from ._window import Window
 
@@ -107,7 +108,7 @@ batching.primitive_batchers[_map] = _batch
 
 def _lowering(platform: ModuleType):
     def run(a, b, *, result, window, dtype):
-        common = platform.operand_dtype(jnp.promote_types(a.dtype, b.dtype), window)
+        common = platform.operand_dtype(common_dtype(a.dtype, b.dtype), window)
         a, b = a.astype(common), b.astype(common)
         one = functools.partial(getattr(platform, result), window=window)
         if a.shape[0] == 1:

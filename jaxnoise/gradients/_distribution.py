@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jax.sharding import NamedSharding
 
 from .._checks import check_count, check_key, check_numbers
 from .._results import Result
-from .._streaming import default_chunk_size, has_convolutions, map_examples
-from .._tree import is_concrete, num_examples
-from ._per_example import prepare
+from .._streaming import default_chunk_size, has_convolutions, map_examples, spread
+from .._tree import common_dtype, is_concrete
+from ._per_example import prepare_spread
 
 _VMAP_DIRECTIONS = 8  # directions side by side where the network is dense
 
@@ -30,6 +31,7 @@ def noise_projections(
     num_projections: int,
     *,
     chunk_size: int | None = None,
+    sharding: NamedSharding | None = None,
 ) -> jax.Array:
     """The noise of the component gradients along random directions, ⟨g_i − ḡ, v_k⟩.
 
@@ -45,6 +47,7 @@ def noise_projections(
       data: batch of all n ≥ 2 examples.
       num_projections: K, number of directions.
       chunk_size: most examples at a time; None takes about a million numbers of input.
+      sharding: how to distribute the examples over devices, see `squared_norms`.
 
     Returns:
       (n, K) projections in example order; each column has mean zero.
@@ -65,14 +68,11 @@ def noise_projections(
     """
     check_key(key)
     check_count(num_projections, "num_projections")
-    loss_fn, data = prepare(loss_fn, params, data, chunk_size)
-    if num_examples(data) < 2:
+    loss_fn, params, examples = prepare_spread(loss_fn, params, data, chunk_size, "data", sharding)
+    if examples.n < 2:
         raise ValueError("data must hold at least two examples: one has no noise")
-    params = jax.tree.map(jnp.asarray, params)
-    side_by_side = 1 if has_convolutions(loss_fn, params, data) else _VMAP_DIRECTIONS
     keys = jax.random.split(key, num_projections)
-    size = chunk_size or default_chunk_size(data)
-    slopes = _slopes(keys, loss_fn, params, data, size, side_by_side)
+    slopes, _ = examples.finish(_slopes(keys, loss_fn, params, examples, chunk_size))
     if is_concrete(slopes) and (bad := np.flatnonzero(~np.isfinite(slopes).all(1))).size:
         raise ValueError(
             f"the gradient of example {bad[0]} is not finite ({bad.size} such examples): look for "
@@ -81,27 +81,33 @@ def noise_projections(
     return slopes - jnp.mean(slopes, axis=0)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
-def _slopes(keys, loss_fn, params, data, chunk_size, side_by_side) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=4)
+def _slopes(keys, loss_fn, params, examples, chunk_size) -> jax.Array:
     """(n, K) ⟨g_i, v_k⟩."""
 
-    def along(key):
-        direction = _unit_direction(key, params)
+    def work(data, counted, so_far, keys, loss_fn, params):
+        del counted, so_far
+        size = chunk_size or default_chunk_size(data)
 
-        def slopes(chunk):
-            return jax.jvp(lambda w: loss_fn(w, chunk), (params,), (direction,))[1]
+        def along(key):
+            direction = _unit_direction(key, params)
 
-        return map_examples(slopes, data, chunk_size)
+            def slopes(chunk):
+                return jax.jvp(lambda w: loss_fn(w, chunk), (params,), (direction,))[1]
 
-    if side_by_side == 1:
-        return jax.lax.map(along, keys).T
-    return map_examples(jax.vmap(along), keys, side_by_side).T
+            return map_examples(slopes, data, size)
+
+        if has_convolutions(loss_fn, params, data):
+            return jax.lax.map(along, keys).T, ()
+        return map_examples(jax.vmap(along), keys, _VMAP_DIRECTIONS).T, ()
+
+    return spread(work, examples, None, keys, loss_fn, params)[0]
 
 
 def _unit_direction(key: jax.Array, params: Any) -> Any:
     """Uniform on the unit sphere of all parameters together."""
     flat, unflatten = ravel_pytree(params)
-    normal = jax.random.normal(key, flat.shape, jnp.promote_types(flat.dtype, jnp.float32))
+    normal = jax.random.normal(key, flat.shape, common_dtype(flat.dtype, jnp.float32))
     return unflatten((normal / jnp.linalg.norm(normal)).astype(flat.dtype))
 
 

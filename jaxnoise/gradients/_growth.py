@@ -96,7 +96,8 @@ def _mean_squares(loss_fn, params, solution, data, chunk_size) -> jax.Array:
 
     def sums(chunk, weights):
         changes, gradient = reduce_gradients(taps, params, chunk, weights=weights, minus=solution)
-        return jnp.sum(weights * total_norms(changes)), gradient
+        norms = total_norms(changes)
+        return jnp.sum(weights.astype(norms.dtype) * norms), gradient
 
     change, gradient = sum_examples(sums, data, chunk_size or taps.default_chunk_size(n))
     return jnp.stack([change / n, squared_norm([g / n for g in gradient])])

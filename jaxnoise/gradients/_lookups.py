@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import GatherScatterMode
 
-from .._tree import wide
+from .._tree import common_dtype, wide
 from ._taps import Record, Use
 
 
@@ -53,19 +53,20 @@ class Lookups:
     def weighted_sum(self, record: Record, use: int, weights: jax.Array) -> jax.Array:
         """The table of Σ w_i Σ_{t: k_t = k} δ_t."""
         indices, d = self._read(record, use)
-        d = d * weights[:, None, None]
+        d = d * weights.astype(d.dtype)[:, None, None]
         return jnp.zeros((self.rows, self.outputs), d.dtype).at[indices].add(d, mode="drop")
 
     def _read(self, record: Record, use: int) -> tuple[jax.Array, jax.Array]:
         """Indices (B, T), those outside of the table beyond its end, and cotangents (B, T, D)."""
         (indices,), (cotangent,) = record.others[use], record.cotangents[use]
         indices = indices.reshape(-1, self.positions)
-        indices = indices.astype(jnp.promote_types(indices.dtype, jnp.int32))
+        indices = indices.astype(common_dtype(indices.dtype, jnp.int32))
         if self.clipped:
             indices = jnp.clip(indices, 0, self.rows - 1)
         is_inside = (indices >= 0) & (indices < self.rows)
         cotangent = wide(cotangent).reshape(-1, self.positions, self.outputs)
-        return jnp.where(is_inside, indices, self.rows), cotangent * is_inside[..., None]
+        counted = is_inside[..., None].astype(cotangent.dtype)
+        return jnp.where(is_inside, indices, self.rows), cotangent * counted
 
 
 def _squares(indices: jax.Array, d: jax.Array, center: jax.Array | None = None) -> jax.Array:

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
-from .._streaming import NUM_BLOCKS, in_blocks, map_and_sum
-from .._tree import is_concrete, num_examples, wide
-from ._per_example import default_gradient_chunk, example_gradients, prepare
+from .._streaming import NUM_BLOCKS, Examples, in_blocks, map_and_sum, spread
+from .._tree import added, is_concrete, num_examples, wide
+from ._per_example import default_gradient_chunk, example_gradients, prepare_spread
 from ._reduce import reduce_gradients
 from ._taps import taps_of
 
@@ -26,6 +27,7 @@ def squared_norms(
     *,
     chunk_size: int | None = None,
     method: Literal["auto", "vmap"] = "auto",
+    sharding: NamedSharding | None = None,
 ) -> jax.Array:
     """‖∇ℓ_i(w)‖² for each example.
 
@@ -45,6 +47,9 @@ def squared_norms(
         numbers between the passes as fit in a processor's caches or are well below an
         accelerator's memory.
       method: "auto" as above; "vmap" forms the whole gradients of a chunk and reduces them.
+      sharding: how to distribute the examples over devices, a `NamedSharding` whose first axis
+        names the mesh axis or axes to use; their number need not divide B. Each device holds its
+        own part of the batch and works on a chunk of it at a time. None keeps to one device.
 
     Returns:
       (B,) squared norms in example order, in at least single precision.
@@ -67,9 +72,9 @@ def squared_norms(
     """
     if method not in ("auto", "vmap"):
         raise ValueError(f"method must be 'auto' or 'vmap', got {method!r}")
-    loss_fn, batch = prepare(loss_fn, params, batch, chunk_size, "batch")
+    inputs = prepare_spread(loss_fn, params, batch, chunk_size, "batch", sharding)
     norms, _ = gradient_pass(
-        loss_fn, params, batch, chunk_size=chunk_size, description="gradient norms", method=method
+        *inputs, chunk_size=chunk_size, description="gradient norms", method=method
     )
     total = total_norms(norms)
     check_finite(total)
@@ -77,12 +82,17 @@ def squared_norms(
 
 
 def squared_norms_and_mean(
-    loss_fn: Callable, params: Any, batch: Any, *, chunk_size: int | None = None
+    loss_fn: Callable,
+    params: Any,
+    batch: Any,
+    *,
+    chunk_size: int | None = None,
+    sharding: NamedSharding | None = None,
 ) -> tuple[jax.Array, Any]:
     """‖∇ℓ_i(w)‖² for each example, and the mean gradient, in one pass.
 
     Args:
-      loss_fn, params, batch, chunk_size: as for `squared_norms`.
+      loss_fn, params, batch, chunk_size, sharding: as for `squared_norms`.
 
     Returns:
       (norms, mean): (B,) squared norms, and (1/B) Σ ∇ℓ_i(w), a pytree like `params` in at least
@@ -100,33 +110,33 @@ def squared_norms_and_mean(
       >>> norms.tolist(), float(mean)
       ([0.0, 4.0], -1.0)
     """
-    loss_fn, batch = prepare(loss_fn, params, batch, chunk_size, "batch")
-    norms, mean = leaf_norms_and_mean(loss_fn, params, batch, chunk_size)
+    inputs = prepare_spread(loss_fn, params, batch, chunk_size, "batch", sharding)
+    norms, mean = leaf_norms_and_mean(*inputs, chunk_size)
     total = total_norms(norms)
     check_finite(total)
     return total, mean
 
 
 def leaf_norms_and_mean(
-    loss_fn: Callable, params: Any, data: Any, chunk_size: int | None
+    loss_fn: Callable, params: Any, examples: Examples, chunk_size: int | None
 ) -> tuple[list[jax.Array], Any]:
     """Each leaf's squared norms (n,), and the mean gradient."""
     norms, sums = gradient_pass(
         loss_fn,
         params,
-        data,
+        examples,
         chunk_size=chunk_size,
         description="gradient norms and their mean",
         method="sums",
     )
-    mean = [total / num_examples(data) for total in sums]
+    mean = [total / examples.n for total in sums]
     return norms, jax.tree.unflatten(jax.tree.structure(params), mean)
 
 
 def gradient_pass(
     loss_fn: Callable,
     params: Any,
-    data: Any,
+    examples: Examples,
     *,
     chunk_size: int | None,
     description: str,
@@ -134,42 +144,44 @@ def gradient_pass(
     center: Any = None,
 ) -> tuple[list[jax.Array], list[jax.Array]]:
     """Each leaf's squared norms (n,), less `center` where given, and sums with method "sums"."""
-    params = jax.tree.map(jnp.asarray, params)
-    n, leaves = num_examples(data), jax.tree.leaves(params)
+    n, leaves = examples.n, jax.tree.leaves(params)
+    program = functools.partial(
+        _gradient_pass, loss_fn, params, examples, center, chunk_size=chunk_size, method=method
+    )
+    if n < SHOWS_PROGRESS or not is_concrete(loss_fn, params, examples, center):
+        return examples.finish(*program(None, (0, NUM_BLOCKS)))
     norms = [jnp.zeros(n, wide(leaf).dtype) for leaf in leaves]
     sums = [jnp.zeros_like(wide(leaf)) for leaf in leaves] if method == "sums" else []
-    program = functools.partial(
-        _gradient_pass, loss_fn, params, data, center, chunk_size=chunk_size, method=method
-    )
-    if n < SHOWS_PROGRESS or not is_concrete(loss_fn, params, data, center):
-        return program(None, (0, NUM_BLOCKS))
-    return in_blocks(program, (norms, sums), n, description)
+    return examples.finish(*in_blocks(program, examples.start(norms, sums), n, description))
 
 
 @functools.partial(jax.jit, static_argnames=("chunk_size", "method"), donate_argnums=4)
-def _gradient_pass(loss_fn, params, data, center, so_far, blocks, *, chunk_size, method):
-    if method == "vmap":
-        size = default_gradient_chunk(params, num_examples(data))
+def _gradient_pass(loss_fn, params, examples, center, so_far, blocks, *, chunk_size, method):
+    def work(data, counted, so_far, loss_fn, params, center, blocks):
+        if method == "vmap":
+            size = default_gradient_chunk(params, num_examples(data))
 
-        def reduced(chunk: Any, weights: jax.Array) -> tuple[list, list]:
-            return leaf_norms(example_gradients(loss_fn, params, chunk)), []
+            def reduced(chunk: Any, weights: jax.Array) -> tuple[list, list]:
+                return leaf_norms(example_gradients(loss_fn, params, chunk)), []
 
-    else:
-        taps = taps_of(loss_fn, params, data)
-        size = taps.default_chunk_size(num_examples(data))
-        summed = method == "sums"
+        else:
+            taps = taps_of(loss_fn, params, data)
+            size = taps.default_chunk_size(num_examples(data))
+            summed = method == "sums"
 
-        def reduced(chunk: Any, weights: jax.Array) -> tuple[list, list]:
-            return reduce_gradients(
-                taps, params, chunk, weights=weights if summed else None, center=center
-            )
+            def reduced(chunk: Any, weights: jax.Array) -> tuple[list, list]:
+                return reduce_gradients(
+                    taps, params, chunk, weights=weights if summed else None, center=center
+                )
 
-    return map_and_sum(reduced, data, chunk_size or size, so_far, blocks)
+        return map_and_sum(reduced, data, chunk_size or size, so_far, blocks, counted)
+
+    return spread(work, examples, so_far, loss_fn, params, center, blocks)
 
 
 def total_norms(layer_norms: list[jax.Array]) -> jax.Array:
     """(n,) squared norms of whole gradients from those of their leaves."""
-    return functools.reduce(jnp.add, layer_norms)
+    return functools.reduce(added, layer_norms)
 
 
 def leaf_norms(gradients: Any) -> list[jax.Array]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 
 from .._results import Result
-from .._streaming import NUM_BLOCKS, contains, in_blocks, map_and_sum
+from .._streaming import NUM_BLOCKS, contains, in_blocks, map_and_sum, spread
 from .._tree import is_concrete, leaves_with_path, num_examples, path_name, squared_norm
 from ._norms import (
     SHOWS_PROGRESS,
@@ -20,7 +21,7 @@ from ._norms import (
     leaf_norms_and_mean,
     total_norms,
 )
-from ._per_example import prepare
+from ._per_example import prepare_spread
 from ._taps import taps_of
 
 # The part of ‖g_i‖² + ‖ḡ‖² below which ‖g_i − ḡ‖² is not taken from their difference.
@@ -56,7 +57,12 @@ class NoiseProfile(Result):
 
 
 def noise_profile(
-    loss_fn: Callable, params: Any, data: Any, *, chunk_size: int | None = None
+    loss_fn: Callable,
+    params: Any,
+    data: Any,
+    *,
+    chunk_size: int | None = None,
+    sharding: NamedSharding | None = None,
 ) -> NoiseProfile:
     """Measures the gradient noise over a data set, exactly, in two passes.
 
@@ -74,6 +80,7 @@ def noise_profile(
       params: pytree of floating arrays.
       data: batch of all n ≥ 2 examples.
       chunk_size: most examples worked on at a time, see `squared_norms`; memory is bounded by it.
+      sharding: how to distribute the examples over devices, see `squared_norms`.
 
     Returns:
       `NoiseProfile`.
@@ -95,47 +102,57 @@ def noise_profile(
       >>> float(profile.covariance_trace), float(profile.noise_scale)
       (2.0, 0.5)
     """
-    loss_fn, data = prepare(loss_fn, params, data, chunk_size)
-    n = num_examples(data)
-    if n < 2:
+    loss_fn, params, examples = prepare_spread(loss_fn, params, data, chunk_size, "data", sharding)
+    if examples.n < 2:
         raise ValueError("data must hold at least two examples: one has no variance")
-    params = jax.tree.map(jnp.asarray, params)
-    norms, mean = leaf_norms_and_mean(loss_fn, params, data, chunk_size)
+    norms, mean = leaf_norms_and_mean(loss_fn, params, examples, chunk_size)
     check_finite(total_norms(norms))
-    if is_concrete(norms) and not _has_own_rules(loss_fn, params, data):
-        slopes = _slopes(loss_fn, params, data, mean, chunk_size)
+    if is_concrete(norms) and not _has_own_rules(loss_fn, params, examples.data):
+        slopes = _slopes(loss_fn, params, examples, mean, chunk_size)
         profile, is_accurate = _profile_by_slopes(norms, slopes, mean)
         if is_accurate:
             return profile
     noise, _ = gradient_pass(
-        loss_fn, params, data, chunk_size=chunk_size, description="gradient noise", center=mean
+        loss_fn, params, examples, chunk_size=chunk_size, description="gradient noise", center=mean
     )
     return _profile(norms, total_norms(noise), [jnp.sum(leaf) for leaf in noise], mean)
 
 
-def _has_own_rules(loss_fn, params, data) -> bool:
+def _has_own_rules(*inputs) -> bool:
     """Whether a part of the loss has a backward rule of its own, which forward mode can't take."""
-    return contains({"custom_vjp_call", "custom_vjp_call_jaxpr"}, loss_fn, params, data)
+    return contains({"custom_vjp_call", "custom_vjp_call_jaxpr"}, _losses, *_shapes(inputs))
 
 
-def _slopes(loss_fn, params, data, direction, chunk_size):
+def _losses(loss_fn, params, data) -> jax.Array:
+    return loss_fn(params, data)
+
+
+def _shapes(inputs: Any) -> Any:
+    """What a program is traced with, wherever the arrays are."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)
+
+
+def _slopes(loss_fn, params, examples, direction, chunk_size):
     """(n,) ⟨g_i, v⟩ for a direction v."""
     direction = jax.tree.map(lambda v, w: v.astype(w.dtype), direction, params)
-    program = functools.partial(_slopes_of_block, loss_fn, params, data, direction, chunk_size)
-    n = num_examples(data)
-    losses = jax.eval_shape(loss_fn, params, data)
-    if n < SHOWS_PROGRESS:
-        return program(None, (0, NUM_BLOCKS))[0]
-    return in_blocks(program, (jnp.zeros(n, losses.dtype), ()), n, "gradient noise")[0]
+    program = functools.partial(_slopes_of_block, loss_fn, params, examples, direction, chunk_size)
+    if examples.n < SHOWS_PROGRESS:
+        return examples.finish(*program(None, (0, NUM_BLOCKS)))[0]
+    losses = jax.eval_shape(_losses, *_shapes((loss_fn, params, examples.data)))
+    so_far = examples.start(jnp.zeros(examples.n, losses.dtype), ())
+    return examples.finish(*in_blocks(program, so_far, examples.n, "gradient noise"))[0]
 
 
 @functools.partial(jax.jit, static_argnums=4)
-def _slopes_of_block(loss_fn, params, data, direction, chunk_size, so_far, blocks):
-    def slopes(chunk, weights):
-        return jax.jvp(lambda w: loss_fn(w, chunk), (params,), (direction,))[1], ()
+def _slopes_of_block(loss_fn, params, examples, direction, chunk_size, so_far, blocks):
+    def work(data, counted, so_far, loss_fn, params, direction, blocks):
+        def slopes(chunk, weights):
+            return jax.jvp(lambda w: loss_fn(w, chunk), (params,), (direction,))[1], ()
 
-    size = chunk_size or taps_of(loss_fn, params, data).default_chunk_size(num_examples(data))
-    return map_and_sum(slopes, data, size, so_far, blocks)
+        size = chunk_size or taps_of(loss_fn, params, data).default_chunk_size(num_examples(data))
+        return map_and_sum(slopes, data, size, so_far, blocks, counted)
+
+    return spread(work, examples, so_far, loss_fn, params, direction, blocks)
 
 
 @jax.jit

@@ -129,8 +129,9 @@ def _formed(
 
     def one_by_one(examples: Any, weights: Any) -> Reduced:
         def step(total, example):
-            gradients = gradients_of(example[0])
-            total = [t + example[1] * g for t, g in zip(total, gradients[0], strict=False)]
+            gradients, weight = gradients_of(example[0]), example[1]
+            pairs = zip(total, gradients[0], strict=False)
+            total = [t + weight.astype(g.dtype) * g for t, g in pairs]
             return total, squares(gradients)
 
         start = [jnp.zeros_like(wide(here.leaves[i])) for i in group.params]
@@ -140,7 +141,9 @@ def _formed(
 
     def at_once(examples: Any, weights: Any) -> Reduced:
         gradients = jax.vmap(gradients_of)(examples)
-        total = [] if weights is None else [jnp.tensordot(weights, g, 1) for g in gradients[0]]
+        total = []
+        if weights is not None:
+            total = [jnp.tensordot(weights.astype(g.dtype), g, 1) for g in gradients[0]]
         return jax.vmap(squares)(gradients), total
 
     gradients_of = _gradient(taps, group, records)

@@ -85,7 +85,7 @@ class Rows:
         if self.value is None:
             return None
         a, d = self._rows(record, use)
-        d = d * weights[:, None, None]
+        d = d * weights.astype(d.dtype)[:, None, None]
         a, d = a.reshape(-1, self.inputs), d.reshape(-1, self.outputs)
         return self.value(jax.lax.dot_general(a, d, (((0,), (0,)), ((), ()))))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._checks import check_numbers
 from .._results import Result
-from .._tree import is_concrete
+from .._tree import common_dtype, is_concrete
 
 
 @jax.tree_util.register_dataclass
@@ -72,8 +72,9 @@ def vanishing(squared_norms: jax.Array, tau: Any) -> VanishingGradients:
 
 @jax.jit
 def _vanishing(norms: jax.Array, tau: jax.Array) -> VanishingGradients:
-    vanished = norms <= tau[..., None]
+    common = common_dtype(norms.dtype, tau.dtype)
+    vanished = norms.astype(common) <= tau.astype(common)[..., None]
     left = jnp.sum(~vanished, axis=-1)
     tail = jnp.sum(jnp.where(vanished, 0, norms), axis=-1)
     fraction = jnp.mean(vanished, axis=-1, dtype=tau.dtype)
-    return VanishingGradients(tau, fraction, tail / jnp.maximum(left, 1))
+    return VanishingGradients(tau, fraction, tail / jnp.maximum(left, 1).astype(tail.dtype))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_floating, check_key, check_whole, shown
-from .._tree import all_finite, is_concrete, leaves_with_path, path_name
+from .._tree import all_finite, common_dtype, is_concrete, leaves_with_path, path_name, wide
 
 Normalization = Literal["filter_unit", "filter", "layer_unit", "layer", "weight"] | None
 Ignore = Literal["bias_and_norm"] | None
@@ -147,7 +147,7 @@ def _gaussian(key: jax.Array, params: Any) -> Any:
     leaves, structure = jax.tree.flatten(params)
     if not leaves:
         return params
-    dtype = jnp.result_type(*leaves)
+    dtype = functools.reduce(common_dtype, [leaf.dtype for leaf in leaves])
     ends = np.cumsum([leaf.size for leaf in leaves])
     parts = jnp.split(jax.random.normal(key, (int(ends[-1]),), dtype), ends[:-1])
     pairs = zip(parts, leaves, strict=True)
@@ -195,9 +195,9 @@ def check_like(direction: Any, params: Any, name: str) -> None:
 
 
 def _norm(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # squares overflow float16 …
-    largest = jnp.max(jnp.abs(wide), axis=axes, keepdims=True, initial=0)  # … and float32
-    squares = jnp.square(wide / _nonzero(largest))
+    finer = wide(x)  # squares overflow float16 …
+    largest = jnp.max(jnp.abs(finer), axis=axes, keepdims=True, initial=0)  # … and float32
+    squares = jnp.square(finer / _nonzero(largest))
     return (largest * jnp.sqrt(jnp.sum(squares, axis=axes, keepdims=True))).astype(x.dtype)
 
 

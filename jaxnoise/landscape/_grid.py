@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from .._checks import check_count, check_numbers, check_positive, shown
+from .._lock import held_file
 from .._results import Result, check_place
 from ._points import PointProgram
 
@@ -90,7 +91,7 @@ def loss_grid(
       sharding: how to distribute the points over devices, a `NamedSharding` whose first axis names
         the mesh axis or axes to use; None keeps to one device.
       path: file for the grid (.npz). The same program then runs row by row and the rows done are
-        kept in `path` + ".part", from which an interrupted grid resumes.
+        kept in `path` + ".part", from which an interrupted grid resumes. One run at a time has it.
       progress: whether to show progress on standard error. The program then runs row by row.
 
     Returns:
@@ -98,6 +99,7 @@ def loss_grid(
 
     Raises:
       ValueError: if an argument is wrong, or the rows kept belong to another grid.
+      OSError: if another run writes the same file, or it can't be written.
 
     References:
       Li, Xu, Taylor, Studer, Goldstein, "Visualizing the Loss Landscape of Neural Nets", 2018.
@@ -116,21 +118,14 @@ def loss_grid(
              [0.5, 0. , 0.5],
              [1. , 0.5, 1. ]], dtype=float32)
     """
-    if path is not None:
-        check_place(Path(path))
-    partial = None if path is None else Path(f"{path}.part")
-    grid = over_plane(
-        loss_fn,
-        params,
-        directions,
-        data,
-        partial,
-        progress,
-        radius,
-        resolution,
-        (chunk_size, vmap_points, sharding),
-    )
-    if path is not None and partial is not None:
+    plane = (radius, resolution, (chunk_size, vmap_points, sharding))
+    given = (loss_fn, params, directions, data)
+    if path is None:
+        return over_plane(*given, None, progress, *plane)
+    check_place(Path(path))
+    partial = Path(f"{path}.part")
+    with held_file(path, "path"):
+        grid = over_plane(*given, partial, progress, *plane)
         grid.save(path)
         partial.unlink(missing_ok=True)
     return grid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from .._checks import check_key, check_whole
+from .._lock import held_file
 from .._results import Result, check_place
 from ._directions import FilterAxis, Ignore, Normalization, random_directions
 from ._grid import LossGrid, Radius, over_plane
@@ -93,7 +95,7 @@ def loss_grids(
       normalization, ignore, filter_axis: as for `random_directions`.
       radius, resolution, chunk_size, vmap_points, sharding, progress: as for `loss_grid`.
       path: file for the grids (.npz). What is done of each plane is kept in `path` + ".0.part" and
-        so on, from which interrupted grids resume.
+        so on, from which interrupted grids resume. One run at a time has it.
 
     Returns:
       `LossGrids`.
@@ -101,6 +103,7 @@ def loss_grids(
     Raises:
       TypeError: if key is no typed key.
       ValueError: if an argument is wrong, or what is kept belongs to other grids.
+      OSError: if another run writes the same file, or it can't be written.
 
     References:
       Li, Xu, Taylor, Studer, Goldstein, "Visualizing the Loss Landscape of Neural Nets", 2018,
@@ -125,15 +128,16 @@ def loss_grids(
     if path is not None:
         check_place(Path(path))
     partials = [] if path is None else [Path(f"{path}.{k}.part") for k in range(num)]
-    grids = []
-    for k in range(num):
-        directions = random_directions(jax.random.fold_in(key, k), params, **drawn)
-        partial = partials[k] if partials else None
-        grids.append(over_plane(loss_fn, params, directions, data, partial, *options))
-    values = jax.tree.map(lambda *planes: np.stack(planes), *(grid.values for grid in grids))
-    result = LossGrids(grids[0].alphas, grids[0].betas, values, grids[0].center)
-    if path is not None:
-        result.save(path)
-        for partial in partials:
-            partial.unlink(missing_ok=True)
+    with contextlib.nullcontext() if path is None else held_file(path, "path"):
+        grids = []
+        for k in range(num):
+            directions = random_directions(jax.random.fold_in(key, k), params, **drawn)
+            partial = partials[k] if partials else None
+            grids.append(over_plane(loss_fn, params, directions, data, partial, *options))
+        values = jax.tree.map(lambda *planes: np.stack(planes), *(grid.values for grid in grids))
+        result = LossGrids(grids[0].alphas, grids[0].betas, values, grids[0].center)
+        if path is not None:
+            result.save(path)
+            for partial in partials:
+                partial.unlink(missing_ok=True)
     return result

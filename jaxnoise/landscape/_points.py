@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from .._checks import as_arrays, check_floating
 from .._progress import Progress
 from .._results import read_npz, write_npz
-from .._sharding import leading, num_shards, put_everywhere
+from .._sharding import as_on_one_device, leading, num_shards, on_host, put_everywhere
 from .._streaming import (
     check_chunk_size,
     default_chunk_size,
@@ -125,7 +125,7 @@ class PointProgram:
             surplus = -len(points) % num_shards(self._sharding)
             coordinates = jnp.pad(coordinates, ((0, surplus), (0, 0)))
             coordinates = jax.device_put(coordinates, self._sharding)
-        values = jax.device_get(_losses_at(*self._inputs, coordinates, **self._options))
+        values = jax.tree.map(on_host, _losses_at(*self._inputs, coordinates, **self._options))
         return {name: value[: len(points)] for name, value in values.items()}
 
     def _unname(self, values: dict[str, np.ndarray]) -> Any:
@@ -159,7 +159,8 @@ def _losses_at(
 
     def at_all(points, *inputs):
         batch_size = vmap_points if vmap_points > 1 else None
-        return jax.lax.map(lambda point: at(point, *inputs), points, batch_size=batch_size)
+        with as_on_one_device():
+            return jax.lax.map(lambda point: at(point, *inputs), points, batch_size=batch_size)
 
     inputs = (loss_fn, params, directions, data)
     if sharding is None:

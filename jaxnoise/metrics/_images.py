@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import check_numbers
-from .._tree import is_concrete, wide
+from .._tree import common_dtype, is_concrete, wide
 
 
 def psnr(
@@ -170,7 +170,7 @@ def _pair(image: ArrayLike, reference: ArrayLike, data_range: ArrayLike) -> tupl
         )
     if image.ndim not in (3, 4) or not image.size:
         raise ValueError(f"image must be (B, H, W, C) or (B, H, W) with pixels, got {image.shape}")
-    dtype = jnp.promote_types(image.dtype, reference.dtype)
+    dtype = common_dtype(image.dtype, reference.dtype)
     if is_concrete(data_range):
         if not np.asarray(data_range) > 0:
             raise ValueError(f"data_range must be positive, got {data_range}")

@@ -86,4 +86,4 @@ def voxel_errors(prediction: ArrayLike, target: ArrayLike) -> VoxelErrors:
 
 
 def _is_object(values: Array) -> Array:
-    return values > 0.5 if jnp.issubdtype(values.dtype, jnp.floating) else values != 0
+    return values > 0.5 if jnp.issubdtype(values.dtype, jnp.floating) else values.astype(bool)

@@ -141,7 +141,7 @@ class Around:
     def _sum(self, point, chunk, weights):
         examples, start, own_weights = chunk
         losses = wide(self.loss_fn(point, examples))
-        weights = weights * own_weights
+        weights = weights.astype(own_weights.dtype) * own_weights
         return jnp.sum(weights * (losses - start), where=weights > 0)
 
     def _mean(self, function: Callable) -> Any:

@@ -65,7 +65,7 @@ def ascend(
     points = checkpoints(num_steps)
     is_checkpoint = np.isin(np.arange(num_steps), points)
     last_point = np.array([max([p for p in points if p < i], default=0) for i in range(num_steps)])
-    elapsed = np.arange(num_steps) - last_point
+    enough = np.ceil(_MIN_SUCCESS * (np.arange(num_steps) - last_point)).astype(np.int32)
 
     def moved(delta, step, gradient):
         if norm == "linf":
@@ -73,7 +73,7 @@ def ascend(
         return project_on_ellipsoid(delta + step * _unit(gradient) * scale, scale, rho)
 
     def climb(state, now):
-        i, is_checkpoint, elapsed = now
+        i, is_checkpoint, enough = now
         target = moved(state["delta"], state["step"], state["gradient"])
         delta = _MOMENTUM * target + (1 - _MOMENTUM) * state["previous"]
         value, gradient = around.increase_and_gradient(delta)
@@ -89,10 +89,10 @@ def ascend(
             name: jnp.where(is_better, new, state[name]).astype(state[name].dtype)
             for name, new in found.items()
         }
-        improvements = state["improvements"] + is_better
+        improvements = state["improvements"] + is_better.astype(jnp.int32)
 
         is_stalled = (state["step"] == state["last_step"]) & (kept["best"] == state["last_best"])
-        halve = is_checkpoint & ((improvements < _MIN_SUCCESS * elapsed) | is_stalled)
+        halve = is_checkpoint & ((improvements < enough) | is_stalled)
         state = {
             **kept,
             "delta": delta,
@@ -103,7 +103,7 @@ def ascend(
             "improvements": jnp.where(is_checkpoint, 0, improvements),
             "last_step": jnp.where(is_checkpoint, state["step"], state["last_step"]),
             "last_best": jnp.where(is_checkpoint, kept["best"], state["last_best"]),
-            "halvings": state["halvings"] + halve,
+            "halvings": state["halvings"] + halve.astype(jnp.int32),
         }
         return state, value
 
@@ -123,7 +123,8 @@ def ascend(
         "last_best": value,
         "halvings": zero,
     }
-    now = (jnp.arange(num_steps), jnp.asarray(is_checkpoint), jnp.asarray(elapsed))
+    steps = jnp.arange(num_steps, dtype=jnp.int32)
+    now = (steps, jnp.asarray(is_checkpoint), jnp.asarray(enough))
     state, trace = jax.lax.scan(climb, state, now)
     return Ascent(
         best=state["best"],

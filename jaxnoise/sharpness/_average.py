@@ -119,7 +119,8 @@ def _average(around: Around, key, rho, options) -> AverageSharpness:
 
     def sample(key):
         delta = scale * draw(key, shape=center.shape, dtype=center.dtype)
-        return jnp.mean(jax.lax.map(lambda sign: around.increase(sign * delta), jnp.array([1, -1])))
+        signs = jnp.array([1, -1], delta.dtype)
+        return jnp.mean(jax.lax.map(lambda sign: around.increase(sign * delta), signs))
 
     keys = jax.random.split(key, num_samples)
     samples = map_jobs(sample, keys, side_by_side(around))

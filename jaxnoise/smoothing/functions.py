@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_numbers
+from .._tree import wide
 from ._closed_forms import mean_square, smoothed_cosines
 from ._directions import Distribution
 from ._waves import cosine, cosine_of_turns, sine, sine_of_turns
@@ -262,8 +263,7 @@ PROBLEMS: dict[str, Problem] = {
 def _points(x: Any) -> jax.Array:
     """At least one axis, at least single precision."""
     check_numbers(x, "x")
-    x = jnp.atleast_1d(jnp.asarray(x))
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return wide(jnp.atleast_1d(jnp.asarray(x)))
 
 
 def _norm(x: jax.Array) -> jax.Array:

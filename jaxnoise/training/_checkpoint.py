@@ -14,10 +14,12 @@ import jax
 import numpy as np
 
 from .._lock import held
+from .._sharding import on_host
 from .._tree import leaves_with_path, path_name
 from ..schedules import NoiseStage
 from ._epoch import ReplicaMode
 from ._players import Player
+from ._processes import in_the_first
 
 _FORMAT = 1
 _KEPT = 2  # of the newest checkpoints
@@ -45,7 +47,8 @@ class Checkpoints:
         self._folder = Path(folder).absolute()
         self._settings: dict[str, Any] = {}
         with contextlib.ExitStack() as opened:
-            opened.enter_context(held(self._folder, "checkpoint_dir"))
+            lock = held(self._folder, "checkpoint_dir")
+            in_the_first(lambda: opened.enter_context(lock))
             self._checkpointer = ocp.training.Checkpointer(
                 self._folder,
                 preservation_policy=ocp.training.preservation_policies.LatestN(_KEPT),
@@ -153,7 +156,7 @@ def settings_of(
     return {
         "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
         "players": [player.name for player in players],
-        "hyperparams": jax.tree.map(lambda x: np.asarray(x).tolist(), hyperparams),
+        "hyperparams": jax.tree.map(lambda x: on_host(x).tolist(), hyperparams),
         "replica_mode": replica_mode,
         "num_examples": num_examples,
         "stages": [[s.epochs, np.asarray(s.learning_rate).tolist(), s.batch_size] for s in stages],

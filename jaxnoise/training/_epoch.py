@@ -9,10 +9,13 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
+from .._sharding import as_on_one_device
 from .._streaming import default_chunk_size, named
 from .._tree import all_finite, num_examples
-from ._evaluate import mean_per_example
+from ._devices import everywhere, spread
+from ._evaluate import mean_over_devices, mean_per_example
 from ._players import Player
 from ._state import TrainState
 
@@ -20,7 +23,7 @@ ReplicaMode = Literal["map", "vmap"] | None
 
 
 @functools.partial(
-    jax.jit, static_argnames=("players", "batch_size", "mode"), donate_argnames="state"
+    jax.jit, static_argnames=("players", "batch_size", "mode", "sharding"), donate_argnames="state"
 )
 def run_epoch(
     train_loss: Any,
@@ -33,6 +36,7 @@ def run_epoch(
     players: tuple[Player, ...],
     batch_size: int,
     mode: ReplicaMode,
+    sharding: NamedSharding | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Trains for one pass over the data.
 
@@ -53,39 +57,75 @@ def run_epoch(
       players: who takes a step, in order.
       batch_size: examples per step.
       mode: how replicas are run: None without them, "map" one after another, "vmap" side by side.
+      sharding: that of the replicas, or without them of each batch, where there is any.
 
     Returns:
       (state, name → mean metric over the steps).
     """
-    epoch = functools.partial(_epoch, train_loss, augment, data, players, batch_size)
-    return over_replicas(epoch, mode)(state, key, hyperparams)
+    batches = sharding if mode is None else None
+    epoch = functools.partial(_epoch, players, batch_size, batches)
+    shared, own = (train_loss, augment, data), (state, key, hyperparams)
+    return over_replicas(epoch, shared, own, mode, sharding)
 
 
-@functools.partial(jax.jit, static_argnames="mode")
+@functools.partial(jax.jit, static_argnames=("mode", "sharding"))
 def run_evaluation(
-    evaluate: Any, state: TrainState, data: Any, *, mode: ReplicaMode
+    evaluate: Any,
+    state: TrainState,
+    data: Any,
+    *,
+    mode: ReplicaMode,
+    sharding: NamedSharding | None = None,
 ) -> dict[str, jax.Array]:
     """Name → mean metric over the data at the present parameters."""
 
-    def one(state):
+    if mode is None and sharding is not None:
+        return mean_over_devices(evaluate, (state.params, state.model_state), data, sharding)
+
+    def one(evaluate, data, state):
         metrics_of = functools.partial(evaluate, state.params, state.model_state)
         return mean_per_example(metrics_of, data, default_chunk_size(data), "evaluate")
 
-    return over_replicas(one, mode)(state)
+    return over_replicas(one, (evaluate, data), (state,), mode, sharding)
 
 
-def over_replicas(function: Callable, mode: ReplicaMode) -> Callable:
+def over_replicas(
+    function: Callable, shared: tuple, own: tuple, mode: ReplicaMode, sharding: NamedSharding | None
+) -> Any:
+    """function(*shared, *own) for every replica's own arguments; each device runs its part of them.
+
+    Without replicas it is called once.
+    """
     if mode is None:
-        return function
-    if mode == "vmap":
-        return jax.vmap(function)
-    return lambda *args: jax.lax.map(lambda row: function(*row), args)
+        return function(*shared, *own)
+
+    def run(shared, own):
+        one = functools.partial(function, *shared)
+        return jax.vmap(one)(*own) if mode == "vmap" else jax.lax.map(lambda x: one(*x), own)
+
+    def of_one_device(shared, own):
+        with as_on_one_device():
+            return run(shared, own)
+
+    if sharding is None:
+        return run(shared, own)
+    spec, mesh = sharding.spec, sharding.mesh
+    specs = {"in_specs": (PartitionSpec(), spec), "out_specs": spec}
+    return jax.shard_map(of_one_device, mesh=mesh, **specs, check_vma=False)(shared, own)
 
 
 def _epoch(
-    train_loss, augment, data, players: Sequence[Player], batch_size, state, key, hyperparams
+    players: Sequence[Player],
+    batch_size: int,
+    sharding: NamedSharding | None,
+    train_loss,
+    augment,
+    data,
+    state,
+    key,
+    hyperparams,
 ):
-    step = step_of(train_loss, augment, players, hyperparams)
+    step = step_of(train_loss, augment, players, hyperparams, sharding)
 
     def gathered(state, inputs):
         indices, key = inputs
@@ -105,8 +145,18 @@ def steps_of_epoch(key: jax.Array, n: int, batch_size: int) -> tuple[jax.Array, 
     return order.reshape(num_steps, batch_size), jax.random.split(step_key, num_steps)
 
 
-def step_of(train_loss, augment, players: Sequence[Player], hyperparams) -> Callable:
-    """(state, batch, key) → (state, name → mean metric), one step of the epoch."""
+def step_of(
+    train_loss,
+    augment,
+    players: Sequence[Player],
+    hyperparams,
+    sharding: NamedSharding | None = None,
+) -> Callable:
+    """(state, batch, key) → (state, name → mean metric), one step of the epoch.
+
+    With a sharding the examples of the batch are spread, and all else is on every device: what is
+    to cross between them, such as the sum of the gradients, XLA finds.
+    """
     turns = [
         functools.partial(
             _turn,
@@ -119,15 +169,16 @@ def step_of(train_loss, augment, players: Sequence[Player], hyperparams) -> Call
 
     def step(state: TrainState, batch, key):
         augment_key, loss_key = jax.random.split(key)
+        batch = spread(batch, sharding)
         if augment is not None:
-            batch = augment(augment_key, batch)
+            batch = spread(augment(augment_key, batch), sharding)
         new, means = state, {}
         for turn in turns:
             new, metrics = turn(new, batch, jax.random.clone(loss_key))
             means |= metrics
         new = new._replace(step=state.step + 1)
         kept = jax.tree.map(functools.partial(_select, new.finite), new, state)
-        return kept._replace(finite=new.finite), means
+        return everywhere((kept._replace(finite=new.finite), means), sharding)
 
     return step
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from .._checks import as_arrays
-from .._streaming import check_chunk_size, default_chunk_size, mean_metrics, named
+from .._sharding import as_on_one_device, num_shards
+from .._streaming import check_chunk_size, default_chunk_size, mean_metrics, named, sum_examples
 from .._tree import as_partial, num_examples
 
 
@@ -55,6 +58,62 @@ def mean_per_example(
 ) -> dict[str, jax.Array]:
     """`mean_metrics` of what must be one number per example; `source` is named where it isn't."""
     return mean_metrics(functools.partial(per_example, metrics_of, source), data, chunk_size)
+
+
+def mean_over_devices(
+    evaluate: Any, args: tuple, data: Any, sharding: NamedSharding
+) -> dict[str, jax.Array]:
+    """Name → mean of what evaluate(*args, data) gives; each device takes its part of the data."""
+    n, parts = num_examples(data), num_shards(sharding)
+    numbers = jnp.arange(-(-n // parts) * parts)
+    filled = jax.tree.map(lambda x: x[numbers % n], data)
+    sums = sum_of_those(evaluate, args, filled, numbers < n, sharding)
+    return {name: value / n for name, value in sums.items()}
+
+
+def sum_of_those(
+    evaluate: Any,
+    args: tuple,
+    batch: Any,
+    counted: jax.Array,
+    sharding: NamedSharding | None = None,
+) -> dict[str, jax.Array]:
+    """Name → sum of what evaluate(*args, batch) gives over the examples that are counted.
+
+    Args:
+      evaluate: (*args, batch) → metrics (B,), a pytree.
+      args: its first arguments.
+      batch: B examples.
+      counted: (B,) booleans.
+      sharding: along which each device sums over its part, of equal length, of the batch.
+    """
+
+    def sums(evaluate, args, batch, counted):
+        def sums_of_chunk(chunk, weights):
+            examples, counted = chunk
+            metrics = per_example(functools.partial(evaluate, *args), "evaluate", examples)
+            seen = counted & (weights > 0)
+            return {name: jnp.sum(values, where=seen) for name, values in metrics.items()}
+
+        return sum_examples(sums_of_chunk, (batch, counted), default_chunk_size(batch))
+
+    if sharding is None:
+        return sums(evaluate, args, batch, counted)
+    whole, spread = PartitionSpec(), sharding.spec
+
+    def sums_of_all(*inputs):
+        with as_on_one_device():
+            own = sums(*inputs)
+        return jax.lax.psum(own, spread[0])
+
+    over_devices = jax.shard_map(
+        sums_of_all,
+        mesh=sharding.mesh,
+        in_specs=(whole, whole, spread, spread),
+        out_specs=whole,
+        check_vma=False,
+    )
+    return over_devices(evaluate, args, batch, counted)
 
 
 def per_example(metrics_of: Callable, source: str, batch: Any) -> dict[str, jax.Array]:

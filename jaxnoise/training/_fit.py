@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import os
@@ -12,13 +13,16 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
+from jax.sharding import NamedSharding
 
 from .._checks import check_count, check_function, shown
 from .._progress import Progress
+from .._sharding import on_host
 from .._tree import as_partial
 from ..data import Stream
 from ..schedules import NoiseStage
 from ._checkpoint import Checkpoints, settings_of
+from ._devices import context, placed, spread_of
 from ._hyperparams import hyperparams_of
 from ._players import by_player, loss_of, method_of, players_of
 from ._record import non_finite, note_of, record_of, result_of
@@ -47,6 +51,7 @@ def fit(
     replicas: int | None = None,
     replica_mode: Literal["auto", "map", "vmap"] = "auto",
     stacked: bool = False,
+    sharding: NamedSharding | None = None,
     checkpoint_dir: str | os.PathLike | None = None,
     on_epoch: Callable[[int, Any, Any, dict[str, Any]], None] | None = None,
     progress: bool = True,
@@ -102,13 +107,25 @@ def fit(
       replica_mode: "map" trains replicas one after another in one program, bit for bit as separate
         runs; "vmap" side by side, equal up to rounding. "auto" times both over the first 8 steps
         and takes the faster where the replicas make at least 100,000 steps together, on data in
-        memory; else "map" on CPU and wherever the loss contains convolutions, "vmap" elsewhere.
-        What it took is in the result's `replica_mode`; a run that is resumed goes on in the mode of
-        its checkpoint.
+        memory, in one process; else "map" on CPU and wherever the loss contains convolutions,
+        "vmap" elsewhere. What it took is in the result's `replica_mode`; a run that is resumed goes
+        on in the mode of its checkpoint.
       stacked: whether `params`, `model_state` and `opt_state` already have the replicas' leading
         axis; otherwise all replicas start from the same ones.
+      sharding: spreads training over devices, as
+        `NamedSharding(jax.make_mesh((8,), ("batch",)), PartitionSpec("batch"))` does. The examples
+        of each batch, training or test, are spread along the mesh axis that it names first; data,
+        parameters and states are on every device, and a stream's batches are put where they are
+        worked on. The loss stays a function of the whole batch, batch normalisation included, so
+        that the results are those of one device up to rounding; each batch_size must be a multiple
+        of the number of parts. With replicas it is these that are spread, states and results with
+        them, and their number must be a multiple; each is trained as one device would train it.
+        With `jax.distributed`, every process calls `fit` with the same arguments, on a mesh of all
+        devices; it calls `on_epoch` in each, shows progress in the first, and reads of a stream
+        what its own devices hold. None trains on the default device.
       checkpoint_dir: folder of checkpoints, one written after each epoch; where it holds some of
-        the same run, training goes on from the newest. One run at a time has it.
+        the same run, on however many devices, training goes on from the newest. One run at a time
+        has it; its processes share it.
       on_epoch: called as on_epoch(epoch, params, model_state, record) on the host after every
         epoch, before its checkpoint is written; epochs count from 1. The values are copies that may
         be kept; with replicas they have the leading (n,). The record is a dict of "steps",
@@ -123,7 +140,8 @@ def fit(
     Raises:
       NonFiniteLossError: (a ValueError) if a loss or an update is not finite; it names the step and
         keeps the state after the last good one.
-      ValueError: if an argument is wrong; the message names it.
+      ValueError: if an argument is wrong; the message names it. Or if processes were given
+        different ones.
       OSError: if another run has checkpoint_dir, or it can't be written to.
 
     Example:
@@ -166,6 +184,7 @@ def fit(
         raise ValueError("stacked and replica_mode speak of replicas: give their number")
     if replicas is not None:
         check_count(replicas, "replicas")
+    spread = spread_of(sharding, stages, replicas)
     if on_epoch is not None:
         check_function(on_epoch, "on_epoch")
     if replica_mode not in ("auto", "map", "vmap"):
@@ -173,24 +192,32 @@ def fit(
     loss = by_player(players, lambda player: loss_of(player.own(train_loss)))
     augment = None if augment is None else as_partial(augment)
     evaluate = evaluate or method_of(train_loss, "evaluate")
+    evaluate = None if evaluate is None else as_partial(evaluate)
     if test_data is not None and evaluate is None:
         raise ValueError("test_data needs evaluate, (params, model_state, batch) → losses")
     if test_data is not None:
         length_of(test_data, "test_data")
 
-    data, test_data = on_device(data), on_device(test_data, "test_data")
-    values = hyperparams_of(players, hyperparams, replicas)
-    state, keys = start(key, players, params, model_state, opt_state, values, replicas, stacked)
-    batch = batch_like(data, stages[0].batch_size)
-    mode = check_loss(players, loss, augment, state, keys, batch, replicas)
-    run_epoch, _ = programs_for(data)
-    _, run_evaluation = programs_for(test_data)
-    epoch_program = functools.partial(run_epoch, loss, augment, players=players)
-    plan = [stage for stage in stages for _ in range(stage.epochs)]
-    records: list[dict[str, Any]] = []
-    checkpoints = None if checkpoint_dir is None else Checkpoints(checkpoint_dir)
-    try:
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(context(spread))
+        data, test_data = on_device(data, spread), on_device(test_data, spread, "test_data")
+        values = placed(hyperparams_of(players, hyperparams, replicas), spread)
+        loss, augment, evaluate = placed((loss, augment, evaluate), spread)
+        key, params, model_state, opt_state = placed((key, params, model_state, opt_state), spread)
+        state, keys = start(key, players, params, model_state, opt_state, values, replicas, stacked)
+        batch = batch_like(data, stages[0].batch_size)
+        mode = check_loss(players, loss, augment, state, keys, batch, replicas)
+        run_epoch, _ = programs_for(data)
+        _, run_evaluation = programs_for(test_data)
+        epoch_program = functools.partial(
+            run_epoch, loss, augment, players=players, sharding=spread
+        )
+        plan = [stage for stage in stages for _ in range(stage.epochs)]
+        checkpoints, records = None, []
+        if checkpoint_dir is not None:
+            checkpoints = opened.enter_context(contextlib.closing(Checkpoints(checkpoint_dir)))
         kept = None if checkpoints is None else checkpoints.kept("replica_mode")
+        state, keys, values = placed((state, keys, values), spread, replicas)
         if replicas is not None and replica_mode != "auto":
             mode = replica_mode
         elif replicas is not None and kept is not None:
@@ -201,18 +228,20 @@ def fit(
             settings = settings_of(key, players, values, mode, n, stages)
             state, records = checkpoints.newest(state, settings)
         started = time.perf_counter() - (records[-1]["seconds"] if records else 0.0)
-        with Progress(len(plan), description_of(mode, replicas), "epochs", progress) as bar:
+        shown_here = progress and not jax.process_index()
+        with Progress(len(plan), description_of(mode, replicas), "epochs", shown_here) as bar:
             bar.update(len(records))
             for epoch, stage in list(enumerate(plan))[len(records) :]:
                 epoch_keys = fold_in_epoch(keys, epoch)
                 state, train = epoch_program(
                     state, data, epoch_keys, values, batch_size=stage.batch_size, mode=mode
                 )
-                if not np.all(state.finite):
+                if not np.all(on_host(state.finite)):
                     raise non_finite(state, records, mode)
                 test = {}
-                if test_data is not None and evaluate is not None:
-                    test = run_evaluation(as_partial(evaluate), state, test_data, mode=mode)
+                if test_data is not None:
+                    options = {"mode": mode, "sharding": spread}
+                    test = run_evaluation(evaluate, state, test_data, **options)
                 records.append(record_of(state, stage, train, test, started))
                 if on_epoch is not None:
                     reached, left = own((state.params, state.model_state))
@@ -220,9 +249,6 @@ def fit(
                 if checkpoints is not None:
                     checkpoints.save(epoch + 1, state, records)
                 bar.update(note=note_of(records[-1]))
-    finally:
-        if checkpoints is not None:
-            checkpoints.close()
     return result_of(state, records, mode)
 
 

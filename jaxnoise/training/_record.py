@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._sharding import on_host
 from ..schedules import NoiseStage
 from ._epoch import ReplicaMode
 from ._state import FitResult, History, NonFiniteLossError, TrainState
@@ -15,14 +16,14 @@ from ._state import FitResult, History, NonFiniteLossError, TrainState
 
 def record_of(state: TrainState, stage: NoiseStage, train, test, started) -> dict[str, Any]:
     """One epoch's line of the history, in plain numbers."""
-    steps = int(np.max(state.step))
+    steps = int(np.max(on_host(state.step)))
     return {
         "steps": steps,
         "learning_rate": np.asarray(stage.learning_rate).tolist(),
         "batch_size": stage.batch_size,
         "seconds": time.perf_counter() - started,
-        "train": {name: np.asarray(value).tolist() for name, value in train.items()},
-        "test": {name: np.asarray(value).tolist() for name, value in test.items()},
+        "train": {name: on_host(value).tolist() for name, value in train.items()},
+        "test": {name: on_host(value).tolist() for name, value in test.items()},
     }
 
 
@@ -63,7 +64,7 @@ def non_finite(
     state: TrainState, records: Sequence[dict[str, Any]], mode: ReplicaMode
 ) -> NonFiniteLossError:
     """The error that says where the epoch after these records went wrong."""
-    steps, finite = np.atleast_1d(state.step), np.atleast_1d(state.finite)
+    steps, finite = (np.atleast_1d(on_host(x)) for x in (state.step, state.finite))
     step = int(steps[~finite].min())
     where = f"step {step} (epoch {len(records) + 1})"
     if np.ndim(state.finite):

@@ -20,9 +20,12 @@ _MODES: tuple[ReplicaMode, ...] = ("map", "vmap")
 
 
 def is_worth_timing(plan: Sequence[NoiseStage], num_examples: int, replicas: int) -> bool:
-    """Whether training takes so many steps that finding the faster mode costs little."""
+    """Whether training takes so many steps that finding the faster mode costs little.
+
+    Several processes, which might find different ones, don't.
+    """
     steps = sum(stage.steps_per_epoch(num_examples) for stage in plan)  # a stage for each epoch
-    return replicas > 1 and replicas * steps >= _FEWEST_STEPS
+    return replicas > 1 and replicas * steps >= _FEWEST_STEPS and jax.process_count() == 1
 
 
 def faster_mode(

@@ -7,10 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 
 from .._checks import as_arrays
 from .._tree import num_examples
 from ..data import Stream
+from ._devices import placed
 from ._epoch import run_epoch, run_evaluation
 from ._stream import stream_epoch, stream_evaluation
 
@@ -24,8 +26,9 @@ def length_of(data: Any, name: str = "data") -> int:
     return len(data)
 
 
-def on_device(data: Any, name: str = "data") -> Any:
-    return data if isinstance(data, Stream) else as_arrays(data, name)
+def on_device(data: Any, sharding: NamedSharding | None, name: str = "data") -> Any:
+    """Arrays on the device, or on every one; a stream stays where it is."""
+    return data if isinstance(data, Stream) else placed(as_arrays(data, name), sharding)
 
 
 def batch_like(data: Any, batch_size: int) -> Any:

@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Num
 
 from .._checks import check_numbers, check_whole
 from .._progress import Progress
-from .._streaming import check_chunk_size, map_examples
+from .._sharding import check_outside, gather, leading, num_shards, put_everywhere
+from .._streaming import Examples, check_chunk_size, examples_on, map_examples, spread
 from .._tree import as_partial, is_concrete
 
 _VOXELS = 2**20  # of a default batch of windows
@@ -29,6 +31,7 @@ def sliding_window(
     *,
     padding: Literal["zero", "reflect"] = "zero",
     batch_size: int | None = None,
+    sharding: NamedSharding | None = None,
 ) -> Any:
     """Applies a network to a volume by overlapping windows and keeps the middle of each.
 
@@ -54,13 +57,19 @@ def sliding_window(
       padding: what lies outside the volume, "zero" or "reflect", the volume mirrored at the middle
         of its outermost voxels, first at the ends and then, with what this adds, on both sides.
       batch_size: largest number of windows at once; None takes about a million voxels.
+      sharding: how to distribute the windows over devices, a `NamedSharding` whose first axis names
+        the mesh axis or axes to use. Each device gets all of a JAX array, and works on a batch of
+        its own windows at a time; of a NumPy array the layers that fill a batch for each. None
+        keeps to one device.
 
     Returns:
-      (D, H, W) of the outputs' dtype, or with their channels; NumPy for NumPy.
+      (D, H, W) of the outputs' dtype, or with their channels; NumPy for NumPy, else an array on
+      one device.
 
     Raises:
       ValueError: if the volume has less than three axes or no voxels, window and stride don't fit
-        each other, padding is neither, or `apply` changes the shape.
+        each other, padding is neither, `apply` changes the shape, or a sharding names no mesh axis
+        or is given inside of a transformation.
 
     References:
       Fu, Lee, Ho, Han, Salama, Dunn, Delp, "Three Dimensional Fluorescence Microscopy Image
@@ -80,17 +89,34 @@ def sliding_window(
         volume = np.asarray(volume) if is_concrete(apply) else jnp.asarray(volume)
     _check(volume.shape, window, stride, padding)
     check_chunk_size(batch_size, "batch_size")
-    depth, height, width = volume.shape[:3]
+    sharding = leading(sharding, "windows")
     batch_size = batch_size or max(1, _VOXELS // window**3)
-    layers = math.ceil(depth / stride)
+    depth = len(volume)
     rows = _padded(depth, window, stride, padding)
+    layers, *per_layer = (math.ceil(length / stride) for length in volume.shape[:3])
+    at_once = layers
+    if not isinstance(volume, jax.Array):
+        shares = 1 if sharding is None else num_shards(sharding)
+        at_once = min(layers, math.ceil(shares * batch_size / math.prod(per_layer)))
+    if sharding is not None:
+        check_outside(apply, volume)
+        apply = put_everywhere(apply, sharding)
+    corners = stride * np.indices((at_once, *per_layer)).reshape(3, -1).T
+    windows = examples_on(corners, sharding)
     predict = functools.partial(
-        _predict, apply, window=window, stride=stride, padding=padding, batch_size=batch_size
+        _predict,
+        apply,
+        windows,
+        window=window,
+        stride=stride,
+        padding=padding,
+        batch_size=batch_size,
     )
-    if isinstance(volume, jax.Array):
+    if not isinstance(volume, jax.Array):
+        return _stream(predict, volume, rows, layers, at_once, window, stride)
+    if sharding is None:
         return predict(volume, rows)[:depth]
-    per_layer = math.ceil(height / stride) * math.ceil(width / stride)
-    return _stream(predict, volume, rows, layers, math.ceil(batch_size / per_layer), window, stride)
+    return gather(predict(put_everywhere(volume, sharding), rows)[:depth])
 
 
 def _stream(
@@ -103,7 +129,6 @@ def _stream(
     stride: int,
 ) -> np.ndarray:
     """Predicts some layers of windows at once, always as many, so the last call reaches back."""
-    at_once = min(at_once, layers)
     starts = [min(layer, layers - at_once) for layer in range(0, layers, at_once)]
 
     def part(start: int) -> Array:
@@ -126,6 +151,7 @@ def _stream(
 @functools.partial(jax.jit, static_argnames=("window", "stride", "padding", "batch_size"))
 def _predict(
     apply: Callable,
+    windows: Examples,
     slices: Array,
     rows: Array,
     *,
@@ -134,32 +160,41 @@ def _predict(
     padding: str,
     batch_size: int,
 ) -> Array:
-    """Outputs for all windows of the padded volume whose slices are those numbered in `rows`."""
+    """Outputs for windows, given by their corners, of the padded volume.
+
+    `slices` holds the volume's slices, and `rows` says which of them the padded volume shows.
+    """
     height, width, *channels = slices.shape[1:]
     columns = [_padded(length, window, stride, padding) for length in (height, width)]
-    padded = slices
-    for axis, index in enumerate((rows, *columns)):
-        padded = jnp.take(padded, index, axis, mode="fill", fill_value=0)
-    counts = [(length - window) // stride + 1 for length in padded.shape[:3]]
-    corners = stride * np.indices(counts).reshape(3, -1).T
     margin = (window - stride) // 2
     middle = slice(margin, margin + stride)
 
-    def cut(corner: Array) -> Array:
-        start = (*corner, *[0] * len(channels))
-        return lax.dynamic_slice(padded, start, (*[window] * 3, *channels))
+    def work(corners, counted, so_far, apply, padded, rows):
+        del counted, so_far
+        for axis, index in enumerate((rows, *columns)):
+            padded = jnp.take(padded, index, axis, mode="fill", fill_value=0)
 
-    def outputs(corners: Array) -> Array:
-        windows = jax.vmap(cut)(corners)
-        windows = windows.astype(jnp.result_type(windows.dtype, float))
-        out = jnp.asarray(apply(windows))
-        if out.shape[:4] != windows.shape[:4]:
-            raise ValueError(
-                f"apply must keep the shape of its windows, got {out.shape} from {windows.shape}"
-            )
-        return out[:, middle, middle, middle]
+        def cut(corner: Array) -> Array:
+            start = (*corner, *[0] * len(channels))
+            return lax.dynamic_slice(padded, start, (*[window] * 3, *channels))
 
-    blocks = map_examples(outputs, jnp.asarray(corners), batch_size)
+        def outputs(corners: Array) -> Array:
+            seen = jax.vmap(cut)(corners)
+            seen = seen.astype(jnp.result_type(seen.dtype, float))
+            out = jnp.asarray(apply(seen))
+            if out.shape[:4] != seen.shape[:4]:
+                raise ValueError(
+                    f"apply must keep the shape of its windows, got {out.shape} from {seen.shape}"
+                )
+            return out[:, middle, middle, middle]
+
+        return map_examples(outputs, corners, batch_size), ()
+
+    blocks, _ = spread(work, windows, None, apply, slices, rows)
+    if windows.sharding is not None:
+        blocks = put_everywhere(blocks, windows.sharding)[: windows.n]
+    across = [math.ceil(length / stride) for length in (height, width)]
+    counts = (windows.n // math.prod(across), *across)
     others = blocks.shape[4:]
     blocks = blocks.reshape(*counts, *[stride] * 3, *others)
     blocks = blocks.transpose(0, 3, 1, 4, 2, 5, *range(6, blocks.ndim))

@@ -14,6 +14,8 @@ from jax import lax
 
 from jaxnoise.models import convolution
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 LAYOUTS = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
 
 # On CPU a wide map is convolved by XLA, with neighbours as features where channels are few, a

@@ -14,6 +14,8 @@ from scipy import signal
 from jaxnoise._convolution import _cpu, _fourier, _neighbours, _winograd, _xla
 from jaxnoise._convolution._window import Window
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 @st.composite
 def windows(draw, spatial=(1, 2, 3), kernel=(1, 3), max_stride=3, max_dilation=2):

@@ -67,7 +67,8 @@ def by_loop():
     """The examples' gradients in float64, one `jax.grad` after another: leaves (n, …)."""
 
     def gradients(loss_fn, params, data):
-        with jax.enable_x64(True):
+        # A network may keep its statistics in single precision.
+        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
 
             def wide(x):
                 return jnp.asarray(x, np.float64 if jnp.issubdtype(x.dtype, np.inexact) else None)

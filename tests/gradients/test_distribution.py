@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 from jax.tree_util import Partial
 
 import jaxnoise as jn
+from jaxnoise._streaming import Examples
 from jaxnoise.gradients import Normality, noise_projections, normality
 from jaxnoise.gradients._distribution import _anderson_darling_p_value, _slopes
 
-KEY = jax.random.key(0)
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
+
+def new_key():
+    return jax.random.key(0)
 
 
 def flat(gradients):
@@ -39,10 +44,10 @@ def directions(key, params, num):
 @pytest.mark.parametrize("chunk_size", [None, 5])
 def test_slow_twin(dense, by_loop, chunk_size):
     loss_fn, params, data = dense
-    projections = noise_projections(KEY, loss_fn, params, data, 11, chunk_size=chunk_size)
+    projections = noise_projections(new_key(), loss_fn, params, data, 11, chunk_size=chunk_size)
     assert (projections.shape, projections.dtype) == ((9, 11), jnp.float32)
     gradients = flat(by_loop(loss_fn, params, data))
-    expected = (gradients - gradients.mean(0)) @ directions(KEY, params, 11).T
+    expected = (gradients - gradients.mean(0)) @ directions(new_key(), params, 11).T
     np.testing.assert_allclose(projections, expected, atol=2e-6 * np.abs(gradients).max())
     np.testing.assert_allclose(np.mean(projections, axis=0), 0, atol=1e-6)
 
@@ -51,14 +56,16 @@ def test_stored_networks(stored, by_loop):
     """One of dense layers, one of convolutions."""
     params = jax.tree.map(np.float32, stored.params)
     data = {name: value[:6] for name, value in stored.data.items()}
-    projections = noise_projections(KEY, stored.loss_fn, params, data, 3, chunk_size=4)
+    projections = noise_projections(new_key(), stored.loss_fn, params, data, 3, chunk_size=4)
     gradients = flat(by_loop(stored.loss_fn, params, data))
-    expected = (gradients - gradients.mean(0)) @ directions(KEY, params, 3).T
+    expected = (gradients - gradients.mean(0)) @ directions(new_key(), params, 3).T
     np.testing.assert_allclose(projections, expected, atol=2e-6 * np.abs(gradients).max())
 
 
 def test_directions_are_uniform_on_the_unit_sphere():
-    v = directions(KEY, {"a": np.zeros(2, np.float32), "b": np.zeros((3, 2), np.float32)}, 4000)
+    v = directions(
+        new_key(), {"a": np.zeros(2, np.float32), "b": np.zeros((3, 2), np.float32)}, 4000
+    )
     np.testing.assert_allclose(np.linalg.norm(v, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(v.mean(0), 0, atol=4 * np.sqrt(1 / 8 / 4000))
     np.testing.assert_allclose(8 * v.T @ v / 4000, np.eye(8), atol=0.1)
@@ -71,15 +78,15 @@ def test_nearly_alike_examples():
     noise = np.random.default_rng(0).normal(size=(16, 8))
     x = (1 + 1e-3 * noise).astype(np.float32)
     params = np.zeros(8, np.float32)
-    projections = noise_projections(KEY, linear, params, {"x": x}, 11)
+    projections = noise_projections(new_key(), linear, params, {"x": x}, 11)
     wide = np.asarray(x, np.float64)
-    expected = (wide - wide.mean(0)) @ directions(KEY, params, 11).T
+    expected = (wide - wide.mean(0)) @ directions(new_key(), params, 11).T
     np.testing.assert_allclose(projections, expected, atol=1e-6)
 
 
 def test_another_checkpoint_and_key_compile_nothing_anew(dense, compilations):
     loss_fn, params, data = dense
-    noise_projections(KEY, loss_fn, params, data, 11)
+    noise_projections(new_key(), loss_fn, params, data, 11)
     key, doubled = jax.random.key(1), jax.tree.map(lambda x: 2 * x, (params, data))
     assert compilations(lambda: noise_projections(key, loss_fn, *doubled, 11)) == 0
 
@@ -87,15 +94,15 @@ def test_another_checkpoint_and_key_compile_nothing_anew(dense, compilations):
 def test_under_jit(dense):
     loss_fn, params, data = dense
     compiled = jax.jit(lambda key, w: noise_projections(key, loss_fn, w, data, 11))
-    expected = noise_projections(KEY, loss_fn, params, data, 11)
-    np.testing.assert_allclose(compiled(KEY, params), expected, atol=1e-5)
+    expected = noise_projections(new_key(), loss_fn, params, data, 11)
+    np.testing.assert_allclose(compiled(new_key(), params), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
         ({"key": jax.random.PRNGKey(0)}, TypeError, "key must be a typed key: use jax.random.key"),
-        ({"key": jax.random.split(KEY)}, ValueError, r"key must be a single key, got \(2,\)"),
+        ({"key": jax.random.split(new_key())}, ValueError, r"key must be a single key, got \(2,\)"),
         ({"num_projections": 0}, ValueError, "num_projections must be at least 1, got 0"),
         ({"chunk_size": 0}, ValueError, "chunk_size must be a positive number"),
         ({"data": {"x": np.ones((1, 3), np.float32)}}, ValueError, "at least two examples"),
@@ -107,7 +114,7 @@ def test_under_jit(dense):
     ],
 )
 def test_wrong_arguments(changed, error, message):
-    given = {"key": KEY, "params": np.ones(3, np.float32), "num_projections": 1}
+    given = {"key": new_key(), "params": np.ones(3, np.float32), "num_projections": 1}
     given |= {"loss_fn": linear, "data": {"x": np.eye(3, dtype=np.float32)}}
     with pytest.raises(error, match=message):
         noise_projections(**(given | changed))
@@ -120,9 +127,9 @@ def test_networks_through_the_seam_to_flax(drawn_network, by_loop, name):
     params, loss_fn = jn.models.split(model, jn.losses.cross_entropy)
     rng = np.random.default_rng(0)
     data = {"image": rng.normal(size=(5, 8, 8, 1)).astype(np.float32), "label": np.arange(5)}
-    projections = noise_projections(KEY, loss_fn, params, data, 2)
+    projections = noise_projections(new_key(), loss_fn, params, data, 2)
     gradients = np.float32(flat(by_loop(loss_fn, params, data)))
-    expected = noise_projections(KEY, linear, params, {"x": gradients}, 2)
+    expected = noise_projections(new_key(), linear, params, {"x": gradients}, 2)
     np.testing.assert_allclose(projections, expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -134,8 +141,8 @@ def test_memory_does_not_grow_with_the_examples_or_directions():
         return jnp.sum(jnp.tanh(batch["x"] @ params["w"] + params["b"]), axis=1)
 
     def temporaries(n, num):
-        inputs = (Partial(loss_fn), params, {"x": jnp.ones((n, 100))}, 16, 8)
-        keys = jax.random.split(KEY, num)
+        inputs = (Partial(loss_fn), params, Examples({"x": jnp.ones((n, 100))}, n), 16)
+        keys = jax.random.split(new_key(), num)
         program = _slopes.lower(keys, *inputs).compile()
         return program.memory_analysis().temp_size_in_bytes - 2 * 4 * n * num  # less the result
 
@@ -147,9 +154,9 @@ def test_memory_does_not_grow_with_the_examples_or_directions():
 def test_noise_of_a_batch_looks_more_normal_than_that_of_an_example():
     rng = np.random.default_rng(0)
     x = rng.exponential(size=(20_000, 8)).astype(np.float32)
-    one = normality(noise_projections(KEY, linear, jnp.ones(8), {"x": x}, 10))
+    one = normality(noise_projections(new_key(), linear, jnp.ones(8), {"x": x}, 10))
     batches = {"x": x.reshape(-1, 20, 8).mean(1)}
-    mean = normality(noise_projections(KEY, linear, jnp.ones(8), batches, 10))
+    mean = normality(noise_projections(new_key(), linear, jnp.ones(8), batches, 10))
     assert np.all(mean.excess_kurtosis < one.excess_kurtosis)
     assert np.all(mean.p_value > one.p_value)
 

@@ -9,6 +9,8 @@ import jaxnoise as jn
 from jaxnoise.gradients import growth_ratio
 from jaxnoise.gradients._growth import _mean_squares
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 def flat(gradients):
     """(n, number of parameters) in float64."""

@@ -8,6 +8,8 @@ import pytest
 import jaxnoise as jn
 from jaxnoise.gradients import noise_std, variance_from_critical_batch
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 def linear(w, batch):
     """A loss whose gradients are the examples themselves."""

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 import jaxnoise as jn
 from jaxnoise.gradients import noise_profile, per_example, squared_norms
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 MEASURES = [per_example, squared_norms, noise_profile]
 
 

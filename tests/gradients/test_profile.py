@@ -11,6 +11,8 @@ from jax.tree_util import Partial
 from jaxnoise import _streaming
 from jaxnoise.gradients import NoiseProfile, _norms, _profile, noise_profile, squared_norms
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 def slow_profile(gradients):
     """All statistics from the materialised gradients, name → (n, …)."""
@@ -162,8 +164,8 @@ def test_memory_does_not_grow_with_the_examples(dense):
     loss_fn, params, _ = dense
 
     def temporary_bytes(n):
-        data = {"x": jnp.zeros((n, 3))}
-        inputs = (Partial(loss_fn), params, data, None, None, (0, 20))
+        examples = _streaming.Examples({"x": jnp.zeros((n, 3))}, n)
+        inputs = (Partial(loss_fn), params, examples, None, None, (0, 20))
         program = _norms._gradient_pass.lower(*inputs, chunk_size=8, method="sums").compile()
         return program.memory_analysis().temp_size_in_bytes - 3 * 4 * n  # less the results
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from jaxnoise.gradients import VanishingGradients, vanishing
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 # Quarters up to 2¹⁰ are added exactly in single precision, whatever the order.
 NORMS = st.lists(st.integers(0, 4096).map(lambda i: i / 4), min_size=8, max_size=8)
 TAUS = st.lists(st.integers(0, 4400).map(lambda i: i / 4), min_size=3, max_size=3)

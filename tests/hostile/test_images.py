@@ -296,7 +296,7 @@ def test_refused(call, kind, pattern, assert_refused):
 
 @pytest.mark.parametrize("size", [np.int64(4), (4, 4), [4, 4]])
 def test_sizes_of_windows(size):
-    assert data.random_window(KEY, IMAGES, size).shape == (2, 4, 4, 3)
+    assert data.random_window(jax.random.key(0), IMAGES, size).shape == (2, 4, 4, 3)
 
 
 def test_sizes_of_volumes():

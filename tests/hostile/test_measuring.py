@@ -134,12 +134,13 @@ LANDSCAPES = [
     ("directions of text", lambda: landscape.random_directions(KEY, {"w": "kernel"}),
      TypeError, "params must hold real floating arrays alone, but w is <U6"),
     ("directions of NaN", lambda: landscape.random_directions(
-        KEY, {"w": np.full((2, 2), NAN)}, normalization="filter"),
+        jax.random.clone(KEY), {"w": np.full((2, 2), NAN)}, normalization="filter"),
      ValueError, "the direction is not finite: look for non-finite parameters"),
-    ("an axis as text", lambda: landscape.random_directions(KEY, {"w": SCORES}, filter_axis="x"),
+    ("an axis as text", lambda: landscape.random_directions(
+        jax.random.clone(KEY), {"w": SCORES}, filter_axis="x"),
      TypeError, "filter_axis must be an axis, or a function .* got 'x'"),
     ("no axis", lambda: landscape.random_directions(
-        KEY, {"w": SCORES}, filter_axis=lambda path, leaf: None),
+        jax.random.clone(KEY), {"w": SCORES}, filter_axis=lambda path, leaf: None),
      TypeError, "filter_axis must be a whole number, got None"),
     ("trajectory as text", lambda: landscape.trajectory_plane("path"),
      ValueError, "trajectory: it has no example axis"),

@@ -12,9 +12,10 @@ from hypothesis.extra import numpy as hnp
 import jaxnoise as jn
 from jaxnoise.landscape import normalize_direction, random_directions
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "landscape"
 NORMALIZATIONS = ("filter_unit", "filter", "layer_unit", "layer", "weight", None)
-KEY = jax.random.key(0)
 
 
 # Numbers of the authors' code. Their kernels have the filters first, and they divide by
@@ -27,6 +28,10 @@ REFERENCE_NAMES = {
     "filter_unit": "dfilter",
     "layer_unit": "dlayer",
 }
+
+
+def new_key():
+    return jax.random.key(0)
 
 
 def stored(archive, group):
@@ -153,7 +158,7 @@ def test_filter_axis_by_path_and_leaf():
 def test_equinox_modules():
     import equinox as eqx
 
-    make = lambda: eqx.nn.Conv2d(2, 5, 3, key=KEY)  # noqa: E731
+    make = lambda: eqx.nn.Conv2d(2, 5, 3, key=new_key())  # noqa: E731
     conv = like(eqx.filter(eqx.filter_eval_shape(make), lambda x: hasattr(x, "dtype")))
     direction = normalize_direction(like(conv, 3), conv, filter_axis=0)
     assert isinstance(direction, eqx.nn.Conv2d)
@@ -172,7 +177,7 @@ def test_biases_of_several_axes():
 def test_nnx_parameters(drawn_network):
     model = drawn_network(jn.models.FeedForward, in_channels=1, image_size=4, width=6)
     params, loss_fn = jn.models.split(model, jn.losses.cross_entropy)
-    u, _ = random_directions(KEY, params)
+    u, _ = random_directions(new_key(), params)
     assert isinstance(u, nnx.State)
     assert not np.any(u["dense1"]["bias"])
     assert_unit_filters(u["dense2"]["kernel"], -1)
@@ -185,15 +190,15 @@ def test_nnx_parameters(drawn_network):
 
 def test_directions_depend_on_the_key_alone():
     weight = {"a": np.ones((3, 4), np.float32), "b": np.ones((2, 2), np.float32)}
-    for one, other in zip(*[random_directions(KEY, weight) for _ in range(2)], strict=True):
+    for one, other in zip(*[random_directions(new_key(), weight) for _ in range(2)], strict=True):
         jax.tree.map(np.testing.assert_array_equal, one, other)
     (another,) = random_directions(jax.random.key(1), weight, num=1)
-    assert not np.allclose(another["a"], random_directions(KEY, weight, num=1)[0]["a"])
+    assert not np.allclose(another["a"], random_directions(new_key(), weight, num=1)[0]["a"])
 
 
 def test_directions_and_leaves_are_drawn_independently():
     weight = {"a": np.ones((60, 50), np.float32), "b": np.ones((60, 50), np.float32)}
-    directions = random_directions(KEY, weight, num=3, normalization=None)
+    directions = random_directions(new_key(), weight, num=3, normalization=None)
     draws = [np.ravel(leaf) for leaf in jax.tree.leaves(directions)]
     assert len(draws) == 6
     np.testing.assert_allclose(np.corrcoef(draws), np.eye(6), atol=0.08)
@@ -205,19 +210,19 @@ def test_directions_and_leaves_are_drawn_independently():
 @pytest.mark.parametrize("normalization", ["filter", "weight"])
 def test_directions_have_the_dtype_of_the_parameters(dtype, normalization):
     weight = {"kernel": jnp.ones((3, 2), dtype), "bias": jnp.ones(2, dtype)}
-    for direction in random_directions(KEY, weight, normalization=normalization, ignore=None):
+    for direction in random_directions(new_key(), weight, normalization=normalization, ignore=None):
         assert {leaf.dtype for leaf in jax.tree.leaves(direction)} == {jnp.dtype(dtype)}
 
 
 def test_norms_of_large_half_precision_layers_do_not_overflow():
     weight = jnp.ones((300, 300), jnp.float16)
-    (direction,) = random_directions(KEY, weight, num=1, normalization="layer")
+    (direction,) = random_directions(new_key(), weight, num=1, normalization="layer")
     np.testing.assert_allclose(jnp.std(direction.astype(jnp.float32)), 1, rtol=1e-2)
 
 
 def test_under_jit_and_vmap():
     weight = jnp.ones((3, 4))
-    keys = jax.random.split(KEY, 3)
+    keys = jax.random.split(new_key(), 3)
     mapped = jax.vmap(lambda key: random_directions(key, weight, num=1)[0])(keys)
     for key, direction in zip(keys, mapped, strict=True):
         np.testing.assert_allclose(direction, random_directions(key, weight, num=1)[0], rtol=1e-6)
@@ -231,19 +236,19 @@ def test_under_jit_and_vmap():
 )
 def test_direction_that_comes_out_zero(weight):
     with pytest.raises(ValueError, match=r"zero everywhere.*ignore=None"):
-        random_directions(KEY, weight)
+        random_directions(new_key(), weight)
 
 
 def test_biases_alone_are_a_direction_where_they_are_kept():
     weight = {"bias": np.array([1.0, 2.0], np.float32)}
-    u, v = random_directions(KEY, weight, ignore=None)
+    u, v = random_directions(new_key(), weight, ignore=None)
     np.testing.assert_array_equal(u["bias"], weight["bias"])
     np.testing.assert_array_equal(v["bias"], weight["bias"])
 
 
 def test_zero_parameters_have_no_direction_of_their_scale():
     with pytest.raises(ValueError, match="zero everywhere"):
-        random_directions(KEY, np.zeros((3, 2)), normalization="filter")
+        random_directions(new_key(), np.zeros((3, 2)), normalization="filter")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +263,7 @@ def test_zero_parameters_have_no_direction_of_their_scale():
 )
 def test_unknown_options(options, message):
     with pytest.raises(ValueError, match=message):
-        random_directions(KEY, {"kernel": np.ones((3, 2))}, **options)
+        random_directions(new_key(), {"kernel": np.ones((3, 2))}, **options)
 
 
 def test_direction_of_another_structure():

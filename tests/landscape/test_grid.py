@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 import jaxnoise as jn
 from jaxnoise.landscape import LossGrid, LossLine, loss_grid, loss_line
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 def grid_of(problem, **options):
     return loss_grid(problem.loss_fn, problem.params, problem.directions, problem.data, **options)
@@ -165,9 +167,14 @@ def test_cells_that_are_not_finite_are_kept(chunk_size):
 
 def test_half_precision_parameters(problem):
     half = functools.partial(jax.tree.map, lambda x: jnp.asarray(x, jnp.bfloat16))
-    grid = loss_grid(
-        problem.loss_fn, half(problem.params), half(problem.directions), problem.data, resolution=3
-    )
+    with jax.numpy_dtype_promotion("standard"):  # of half-precision parameters with the data
+        grid = loss_grid(
+            problem.loss_fn,
+            half(problem.params),
+            half(problem.directions),
+            problem.data,
+            resolution=3,
+        )
     expected = problem.slow_grid(grid.alphas, grid.betas)
     np.testing.assert_allclose(grid.values, expected, rtol=0.1)
 

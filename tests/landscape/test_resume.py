@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnoise import _lock
 from jaxnoise._progress import Progress
-from jaxnoise.landscape import LossGrid, _points, loss_grid
+from jaxnoise.landscape import LossGrid, _points, loss_grid, loss_grids
 
 RESOLUTION = 4  # 16 points and the centre: 5 rows, as the centre opens another
 
@@ -170,6 +171,39 @@ def test_someone_elses_part_is_refused(problem, tmp_path):
     os.rename(tmp_path / "part.npz", tmp_path / "grid.npz.part")
     with pytest.raises(ValueError, match="beginning of another grid"):
         grid_of(problem, path=tmp_path / "grid.npz")
+
+
+@pytest.mark.skipif(_lock.fcntl is None, reason="the system has no such locks")
+def test_one_run_at_a_time_has_a_file(problem, tmp_path, monkeypatch):
+    path, refused = tmp_path / "grid.npz", []
+
+    def written(*args, write=_points.write_npz):
+        write(*args)
+        if refused:
+            return
+        with pytest.raises(BlockingIOError) as caught:
+            grid_of(problem, path=path)
+        refused.append(str(caught.value))
+        grid_of(problem, path=tmp_path / "other.npz")
+
+    monkeypatch.setattr(_points, "write_npz", written)
+    grid = grid_of(problem, path=path)
+    another = "wait until that has ended, or give another path"
+    assert refused == [f"{path} is in use by another run: {another}"]
+    assert sorted(os.listdir(tmp_path)) == ["grid.npz", "other.npz"]
+    for name in os.listdir(tmp_path):
+        assert_same(LossGrid.load(tmp_path / name), grid)
+
+
+@pytest.mark.skipif(_lock.fcntl is None, reason="the system has no such locks")
+def test_grids_that_are_being_written_are_refused(problem, tmp_path):
+    given = (jax.random.key(0), problem.loss_fn, problem.params, problem.data)
+    with (
+        _lock.held_file(tmp_path / "grids.npz", "path"),
+        pytest.raises(BlockingIOError, match=r"grids\.npz is in use by another run"),
+    ):
+        loss_grids(*given, num=2, resolution=RESOLUTION, path=tmp_path / "grids.npz")
+    assert os.listdir(tmp_path) == []
 
 
 def test_all_rows_share_one_program(problem, tmp_path, compilations):

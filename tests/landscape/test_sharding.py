@@ -1,11 +1,5 @@
 """Points spread over eight simulated devices, in a process of their own."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 SCRIPT = """
 import json
 import tempfile
@@ -56,19 +50,8 @@ print(json.dumps(found))
 """
 
 
-def test_eight_devices_give_what_one_gives():
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SCRIPT],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout.splitlines()[-1])
+def test_eight_devices_give_what_one_gives(on_eight_devices):
+    found = on_eight_devices(SCRIPT)
     assert "names a mesh axis for the points" in found.pop("error")
     assert len(found) == 9
     assert max(found.values()) < 1e-6, found

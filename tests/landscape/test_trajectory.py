@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from jaxnoise.landscape import TrajectoryPlane, _trajectory, loss_grid, trajectory_plane
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 SHAPES = {"kernel": (3, 4), "bias": (4,), "scale": ()}
 
 

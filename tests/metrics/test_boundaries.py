@@ -20,6 +20,8 @@ from jaxnoise.metrics import (
     v_rand,
 )
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 FIELDS = "v_rand", "rand_precision", "rand_recall", "v_info", "info_precision", "info_recall"
 SHAPE = 5, 6
 masks = arrays(np.uint8, SHAPE, elements=st.integers(0, 1))

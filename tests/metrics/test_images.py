@@ -9,6 +9,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from jaxnoise.metrics import psnr, ssim
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 TOLERANCES = {np.float32: 1e-6, np.float64: 1e-12}
 
 

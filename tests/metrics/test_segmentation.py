@@ -9,6 +9,8 @@ from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
 
 from jaxnoise.metrics import SegmentationScores, segmentation_scores
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 CLASSES = 4
 PIXELS = 12
 maps = st.lists(st.integers(0, CLASSES - 1), min_size=PIXELS, max_size=PIXELS)

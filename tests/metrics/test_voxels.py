@@ -12,6 +12,8 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from jaxnoise.metrics import ObjectScores, VoxelErrors, object_scores, voxel_errors
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 examples = settings(max_examples=60, deadline=None, derandomize=True)
 masks = arrays(np.uint8, 20, elements=st.integers(0, 1))
 objects = arrays(np.int32, 12, elements=st.integers(0, 4))

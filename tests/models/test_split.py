@@ -270,8 +270,9 @@ def test_uint8_images_are_scaled_to_unit_range():
     params, loss_fn = split(model, losses.cross_entropy)
     np.testing.assert_allclose(loss_fn(params, batch), loss_fn(params, scaled), rtol=1e-6)
     params, model_state, train_loss = split_train(model, losses.cross_entropy)
-    key = jax.random.key(0)
-    ours, theirs = (train_loss(params, model_state, b, key)[0] for b in (batch, scaled))
+    ours, theirs = (
+        train_loss(params, model_state, b, jax.random.key(0))[0] for b in (batch, scaled)
+    )
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
@@ -388,12 +389,12 @@ class TestApply:
     def setup_method(self):
         self.model = Full(nnx.Rngs(0))
         self.params, self.model_state, self.apply = split_apply(self.model)
-        self.x, self.key = BATCH["image"], jax.random.key(1)
+        self.x = BATCH["image"]
 
     def test_in_training_mode_is_what_the_training_loss_sees(self):
-        outputs, new_state = self.apply(self.params, self.model_state, self.x, self.key)
+        outputs, new_state = self.apply(self.params, self.model_state, self.x, jax.random.key(1))
         *_, train_loss = split_train(self.model, lambda outputs, batch: outputs[:, 0])
-        expected = train_loss(self.params, self.model_state, BATCH, self.key)
+        expected = train_loss(self.params, self.model_state, BATCH, jax.random.key(1))
         assert_equal((outputs[:, 0], new_state), expected)
         again, _ = self.apply(self.params, self.model_state, self.x, jax.random.key(2))
         assert np.any(outputs != again), "the key draws the dropout"
@@ -408,7 +409,7 @@ class TestApply:
         program = jax.jit(lambda apply, *args: apply(*args)[0])
         for seed in range(2):
             params, state, apply = split_apply(Full(nnx.Rngs(seed)))
-            outputs = program(apply, params, state, self.x, self.key)
-            expected, _ = apply(params, state, self.x, self.key)
+            outputs = program(apply, params, state, self.x, jax.random.key(1))
+            expected, _ = apply(params, state, self.x, jax.random.key(1))
             np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
         assert program._cache_size() == 1

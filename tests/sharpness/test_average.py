@@ -7,9 +7,14 @@ import pytest
 
 from jaxnoise.sharpness import AverageSharpness, average_sharpness
 
-KEY = jax.random.key(4)
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 # E ξ_i², in which a quadratic's mean increase is ½ Σ H_ii (ρ c_i)² E ξ_i²
 MOMENTS = {"gaussian": lambda d: 1, "uniform": lambda d: 1 / 3, "ball": lambda d: 1 / (d + 2)}
+
+
+def new_key():
+    return jax.random.key(4)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +26,7 @@ def test_quadratics_have_a_closed_form(quadratic, distribution, scaling):
     root = rng.normal(size=(6, 6)).astype(np.float32)
     hessian, w = root @ root.T, rng.normal(size=6).astype(np.float32)
     result = average_sharpness(
-        KEY,
+        new_key(),
         quadratic.loss_fn,
         w,
         quadratic.data(hessian, rng.normal(size=6)),
@@ -42,7 +47,7 @@ def test_chunks_jit_and_other_values(small, compilations):
 
     def samples(params, rho=0.1, chunk_size=None):
         options = {"num_samples": 3, "scaling": "magnitude", "chunk_size": chunk_size}
-        return average_sharpness(KEY, small.loss_fn, params, data, rho, **options).samples
+        return average_sharpness(new_key(), small.loss_fn, params, data, rho, **options).samples
 
     whole = samples(params)
     in_chunks = jax.jit(functools.partial(samples, chunk_size=4))(params)
@@ -53,7 +58,7 @@ def test_chunks_jit_and_other_values(small, compilations):
 
 def test_results_are_saved_and_loaded(small, tmp_path):
     result = average_sharpness(
-        KEY, small.loss_fn, *small.single, 0.1, num_samples=3, scaling="magnitude"
+        new_key(), small.loss_fn, *small.single, 0.1, num_samples=3, scaling="magnitude"
     )
     result.save(tmp_path / "mean.npz")
     loaded = AverageSharpness.load(tmp_path / "mean.npz")
@@ -77,7 +82,7 @@ def test_results_are_saved_and_loaded(small, tmp_path):
 )
 def test_wrong_input(options, message):
     arguments = {
-        "key": KEY,
+        "key": new_key(),
         "loss_fn": lambda w, batch: jnp.sum(w) * batch["x"],
         "params": jnp.ones(1),
         "data": {"x": np.ones(3, np.float32)},

@@ -11,6 +11,8 @@ from jaxnoise.sharpness import BoxSharpness, box_sharpness
 from jaxnoise.sharpness._around import Around
 from jaxnoise.sharpness._box import _box
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 SOLVERS = ["lbfgsb", "projected"]
 SIZE = 5
 
@@ -68,7 +70,7 @@ def test_random_subspace(quadratic, solver, x64):
     hessian, w, key = np.diag(rng.uniform(1, 2, SIZE)), rng.normal(size=SIZE), jax.random.key(3)
     data = quadratic.data(hessian)
     around = Around.of(quadratic.loss_fn, w, data, None)
-    box, _ = _box(around, 0.02, key, True, 3)
+    box, _ = _box(around, 0.02, jax.random.clone(key), True, 3)
     matrix = np.asarray(box.subspace)
     assert matrix.shape == (SIZE, 3)
     np.testing.assert_allclose(

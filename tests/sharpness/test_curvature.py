@@ -16,13 +16,17 @@ from jaxnoise.sharpness import (
 )
 from jaxnoise.sharpness._lanczos import lanczos_step, ritz_values, start_lanczos
 
-KEY = jax.random.key(11)
+
+def new_key():
+    return jax.random.key(11)
+
+
 MEASURES = {
     "eigenvalues": lambda *case, num=2, **options: hessian_eigenvalues(
-        *case, num, key=KEY, **options
+        *case, num, key=new_key(), **options
     ),
-    "trace": functools.partial(hessian_trace, KEY, num_samples=4, rank=2),
-    "density": functools.partial(spectral_density, KEY, num_probes=2, num_iterations=4),
+    "trace": functools.partial(hessian_trace, new_key(), num_samples=4, rank=2),
+    "density": functools.partial(spectral_density, new_key(), num_probes=2, num_iterations=4),
 }
 
 
@@ -36,7 +40,7 @@ def measure(request):
 
 @jax.jit
 def all_steps(matrix):
-    state = start_lanczos(KEY, len(matrix), len(matrix), matrix.dtype)
+    state = start_lanczos(new_key(), len(matrix), len(matrix), matrix.dtype)
     step = functools.partial(lanczos_step, lambda v: matrix @ v)
     return jax.lax.fori_loop(0, len(matrix), lambda _, state: step(state), state)
 
@@ -64,7 +68,7 @@ def test_eigenvalues_of_the_dense_hessian(small, small_hessian, which, x64):
         small.params,
         small.data,
         3,
-        key=KEY,
+        key=new_key(),
         which=which,
         tolerance=1e-8,
         vectors=True,
@@ -86,7 +90,7 @@ def test_eigenvalues_of_the_dense_hessian(small, small_hessian, which, x64):
 
 def test_single_precision(small, small_hessian):
     exact = np.linalg.eigvalsh(small_hessian)[::-1]
-    result = hessian_eigenvalues(small.loss_fn, *small.single, 2, key=KEY, chunk_size=5)
+    result = hessian_eigenvalues(small.loss_fn, *small.single, 2, key=new_key(), chunk_size=5)
     np.testing.assert_allclose(result.values, exact[:2], rtol=1e-4)
     assert result.converged.all()
 
@@ -95,7 +99,7 @@ def test_single_precision(small, small_hessian):
 def test_too_few_iterations(small, small_hessian):
     exact = np.linalg.eigvalsh(small_hessian)[::-1]
     early = hessian_eigenvalues(
-        small.loss_fn, *small.single, 2, key=KEY, max_iterations=2, tolerance=1e-6
+        small.loss_fn, *small.single, 2, key=new_key(), max_iterations=2, tolerance=1e-6
     )
     assert not early.converged.any()
     assert early.iterations == 2
@@ -107,7 +111,7 @@ def test_too_few_iterations(small, small_hessian):
 def test_eigenvalues_that_stand_several_times(quadratic, spectrum):
     data = quadratic.data(np.diag(spectrum).astype(np.float32))
     w = np.ones(3, np.float32)
-    result = hessian_eigenvalues(quadratic.loss_fn, w, data, 2, key=KEY)
+    result = hessian_eigenvalues(quadratic.loss_fn, w, data, 2, key=new_key())
     np.testing.assert_allclose(result.values, spectrum[:2], atol=1e-5)
     assert result.converged.all()
 
@@ -121,7 +125,7 @@ def test_functions_with_a_backward_rule_of_their_own():
     data = {"x": np.array([1.0, 3.0], np.float32)}
     w = np.array([1.0, -2.0], np.float32)
     result = hessian_eigenvalues(
-        lambda w, batch: batch["x"] * jnp.sum(cube(w)), w, data, 2, key=KEY
+        lambda w, batch: batch["x"] * jnp.sum(cube(w)), w, data, 2, key=new_key()
     )
     np.testing.assert_allclose(result.values, [12, -24], rtol=1e-4)
 
@@ -132,7 +136,7 @@ def test_functions_with_a_backward_rule_of_their_own():
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 5])
 def test_trace_of_the_dense_hessian(small, small_hessian, rank, x64):
     result = hessian_trace(
-        KEY, small.loss_fn, small.params, small.data, num_samples=400, rank=rank, chunk_size=4
+        new_key(), small.loss_fn, small.params, small.data, num_samples=400, rank=rank, chunk_size=4
     )
     assert abs(result.value - np.trace(small_hessian)) < 4 * result.standard_error
     np.testing.assert_allclose(result.value, np.mean(result.samples))
@@ -151,7 +155,7 @@ def test_trace_is_exact_where_the_basis_spans_the_range(quadratic, x64):
     root = np.random.default_rng(0).normal(size=(6, 2))
     hessian = root @ root.T
     result = hessian_trace(
-        KEY, quadratic.loss_fn, np.zeros(6), quadratic.data(hessian), num_samples=3, rank=2
+        new_key(), quadratic.loss_fn, np.zeros(6), quadratic.data(hessian), num_samples=3, rank=2
     )
     np.testing.assert_allclose(result.samples, np.trace(hessian), rtol=1e-9)
 
@@ -161,7 +165,7 @@ def test_trace_is_exact_where_the_basis_spans_the_range(quadratic, x64):
 
 def test_density_of_the_dense_hessian(small, small_hessian, x64):
     result = spectral_density(
-        KEY, small.loss_fn, small.params, small.data, num_probes=200, width=0.05, chunk_size=4
+        new_key(), small.loss_fn, small.params, small.data, num_probes=200, width=0.05, chunk_size=4
     )
     exact = np.linalg.eigvalsh(small_hessian)
     spacing = result.grid[1] - result.grid[0]
@@ -178,7 +182,7 @@ def test_density_of_the_dense_hessian(small, small_hessian, x64):
 @pytest.mark.slow
 def test_density_of_few_steps_has_the_moments(small, small_hessian, x64):
     options = {"num_probes": 200, "num_iterations": 3, "num_points": 16}
-    result = spectral_density(KEY, small.loss_fn, small.params, small.data, **options)
+    result = spectral_density(new_key(), small.loss_fn, small.params, small.data, **options)
     for power in (1, 2, 3):
         samples = np.sum(result.weights * result.nodes**power, axis=1)
         expected = np.trace(np.linalg.matrix_power(small_hessian, power)) / 17
@@ -248,7 +252,7 @@ def test_losses_without_second_derivatives():
         return batch["x"] * jnp.sum(jnp.sqrt(w))
 
     with pytest.raises(ValueError, match="no finite second derivatives at params"):
-        hessian_trace(KEY, loss_fn, np.zeros(5, np.float32), {"x": np.ones(3, np.float32)})
+        hessian_trace(new_key(), loss_fn, np.zeros(5, np.float32), {"x": np.ones(3, np.float32)})
 
 
 def test_loss_that_couples_examples(small, measure):

@@ -7,6 +7,8 @@ from scipy.optimize import brentq
 
 from jaxnoise.sharpness._ellipsoid import project_on_ellipsoid, uniform_in_ball
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 SIZE = 6
 project = jax.jit(project_on_ellipsoid)
 

@@ -12,6 +12,8 @@ from jaxnoise.sharpness._around import Around
 from jaxnoise.sharpness._ascent import checkpoints
 from jaxnoise.sharpness._worst_case import _search
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 # ℓ2 by chunks, which must change nothing
 SETTINGS = [
     ("linf", "none", None),
@@ -214,7 +216,8 @@ def test_memory_does_not_grow_with_the_data(small):
 
 def test_half_precision_is_taken_in_single():
     w = jnp.asarray([0.5, 2.0, -1.0], jnp.bfloat16)
-    result = worst_case_sharpness(linear_loss, w, {"x": LINEAR}, 1e-4)
+    with jax.numpy_dtype_promotion("standard"):  # of half-precision parameters with the data
+        result = worst_case_sharpness(linear_loss, w, {"x": LINEAR}, 1e-4)
     np.testing.assert_allclose(result.value, 1e-4 * np.abs(LINEAR.mean(0)).sum(), rtol=1e-2)
 
 

@@ -7,8 +7,11 @@ import pytest
 from jaxnoise import smoothing
 from jaxnoise.smoothing import descent
 
-KEY = jax.random.key(5)
 STARTS = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+
+
+def new_key():
+    return jax.random.key(5)
 
 
 def f(x):
@@ -43,12 +46,12 @@ def test_descent_from_many_starts_is_that_from_each():
 
 def test_noise_is_drawn_for_each_start_and_step():
     options = {"learning_rate": 0.1, "num_steps": 3, "noise_std": 2.0}
-    found = descent(f, STARTS, key=KEY, vectorized=True, **options)
-    for key, start, point in zip(jax.random.split(KEY, 7), STARTS, found.point, strict=True):
+    found = descent(f, STARTS, key=new_key(), vectorized=True, **options)
+    for key, start, point in zip(jax.random.split(new_key(), 7), STARTS, found.point, strict=True):
         noise = [jax.random.normal(jax.random.fold_in(key, t), (3,)) for t in range(3)]
         noise = 2 / np.sqrt(3) * np.asarray(noise, np.float64)
         np.testing.assert_allclose(point, slow_descent(start, 0.1, 3, noise)[-1], rtol=1e-4)
-    alone = descent(f, STARTS[0], key=jax.random.split(KEY, 7)[0], **options)
+    alone = descent(f, STARTS[0], key=jax.random.split(new_key(), 7)[0], **options)
     np.testing.assert_allclose(alone.point, found.point[0], rtol=1e-5)
 
 
@@ -62,7 +65,7 @@ def test_noise_smooths_by_the_learning_rate_times_its_std():
 
     starts = np.tile(start, (n, 1))
     options = {"learning_rate": rate, "noise_std": std, "vectorized": True}
-    found = descent(waves, starts, num_steps=2, key=KEY, **options).point
+    found = descent(waves, starts, num_steps=2, key=new_key(), **options).point
     before = start - rate * jax.grad(waves)(start)
     smooth = jax.grad(lambda x: smoothing.smoothed_cosines(x, rate * std, 1, 1, "gaussian"))
     expected = before - rate * smooth(before)
@@ -93,7 +96,7 @@ def test_other_numbers_compile_nothing_anew(compilations):
         )
 
     other = 2 * STARTS, 0.2, 0.5, jax.random.key(8)
-    run(STARTS, 0.1, 1.0, KEY)
+    run(STARTS, 0.1, 1.0, new_key())
     assert compilations(lambda: run(*other)) == 0
     rates = jnp.array([0.1, 0.2])
     swept = jax.vmap(lambda rate: descent(f, STARTS[0], learning_rate=rate, num_steps=2))(rates)
@@ -116,7 +119,11 @@ def test_results_are_saved(tmp_path):
         ({"num_steps": 0}, ValueError, "num_steps must be at least 1"),
         ({"record_every": 3}, ValueError, r"record_every must divide num_steps \(4\) evenly"),
         ({"noise_std": 1.0}, ValueError, "key is needed for noise"),
-        ({"noise_std": -1.0, "key": KEY}, ValueError, "noise_std must be finite and not negative"),
+        (
+            {"noise_std": -1.0, "key": new_key()},
+            ValueError,
+            "noise_std must be finite and not negative",
+        ),
         ({"noise_std": 1.0, "key": 3}, TypeError, "key must be a typed key"),
         ({"chunk_size": 0}, ValueError, "chunk_size must be a positive number"),
         ({"start": jnp.ones(3, int)}, TypeError, "start must hold real floating arrays alone"),

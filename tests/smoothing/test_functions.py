@@ -7,6 +7,8 @@ import pytest
 from jaxnoise.smoothing import functions
 from jaxnoise.smoothing._waves import cosine, sine
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 def levy(x):
     w = [1 + (v - 1) / 4 for v in x]

@@ -6,8 +6,13 @@ import pytest
 from jaxnoise import smoothing
 from jaxnoise.smoothing import functions, nice_report
 
-KEY = jax.random.key(6)
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 DELTAS = np.array([1.4, 0.9, 0.25], np.float32)
+
+
+def new_key():
+    return jax.random.key(6)
 
 
 def slow_wells(delta):
@@ -22,7 +27,7 @@ def test_minimisers_and_curvatures_of_wells():
     """f̂_δ of x²/10 + sin 3x is x²/10 + φ(3δ) sin 3x and a constant."""
     lowest = functions.PROBLEMS["multi_well"].minimizer(1)
     report = nice_report(
-        KEY, functions.multi_well, DELTAS, lowest, radius_factors=1.5, num_starts=16
+        new_key(), functions.multi_well, DELTAS, lowest, radius_factors=1.5, num_starts=16
     )
     followed = np.array([slow_wells(delta)[0] for delta in DELTAS])
     np.testing.assert_allclose(report.minimizers[:, 0], followed, atol=3e-3)
@@ -55,7 +60,7 @@ def bowl():
         return x @ matrix @ x / 2
 
     return nice_report(
-        KEY, f, DELTAS, lowest, distribution="gaussian", num_samples=64, num_points=16
+        new_key(), f, DELTAS, lowest, distribution="gaussian", num_samples=64, num_points=16
     ), float(np.linalg.eigvalsh(matrix)[0])
 
 
@@ -98,4 +103,4 @@ def test_the_report_is_a_table_and_is_saved(bowl, tmp_path):
 def test_wrong_arguments(options, error, message):
     arguments = {"f": jnp.sum, "deltas": DELTAS, "minimizer": jnp.ones(2)}
     with pytest.raises(error, match=message):
-        nice_report(**{"key": KEY, **arguments, **options})
+        nice_report(**{"key": new_key(), **arguments, **options})

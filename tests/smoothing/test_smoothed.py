@@ -13,11 +13,15 @@ from scipy import stats
 from jaxnoise import smoothing
 from jaxnoise.smoothing._directions import DISTRIBUTIONS, METHODS, directions, seeds
 
-KEY = jax.random.key(3)
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
+
+def new_key():
+    return jax.random.key(3)
 
 
 def draws(distribution, method="monte_carlo", num=4096, dimension=3):
-    made = seeds(KEY, num, dimension, distribution, method)
+    made = seeds(new_key(), num, dimension, distribution, method)
     return np.asarray(directions(made, dimension, distribution, jnp.float32), np.float64)
 
 
@@ -49,7 +53,7 @@ def test_closed_forms_are_met_within_the_sampling_error(distribution, dimension)
             x, delta, amplitudes, frequencies, distribution
         )
 
-    hat = smoothing.smoothed(KEY, f, delta, num, distribution, method="monte_carlo")
+    hat = smoothing.smoothed(new_key(), f, delta, num, distribution, method="monte_carlo")
     found, expected = jax.jit(lambda x: [jax.value_and_grad(g)(x) for g in (hat, exact)])(x)
     shifted = x - delta * slow_directions(rng, 20000, dimension, distribution)
     values = np.sum(shifted @ matrix * shifted, 1) / 2 + shifted @ vector
@@ -103,14 +107,14 @@ def test_one_dimension_is_uniform_on_the_interval():
 
 def test_pairs_are_exact_on_linear_functions_and_low_discrepancy_is_better_than_chance():
     slope, x = jnp.array([2.0, -1.0, 0.5]), jnp.array([1.0, 2.0, 3.0])
-    hat = smoothing.smoothed(KEY, lambda x: x @ slope, 10.0, 7)
+    hat = smoothing.smoothed(new_key(), lambda x: x @ slope, 10.0, 7)
     np.testing.assert_allclose(hat(x), x @ slope, rtol=1e-6)
 
     f, x = smoothing.functions.rastrigin, jnp.array([0.3, -1.2])
     exact = smoothing.functions.rastrigin_smoothed(x, 0.7)
 
     def error(method):
-        keys = jax.random.split(KEY, 16)
+        keys = jax.random.split(new_key(), 16)
         values = jax.vmap(lambda key: smoothing.smoothed(key, f, 0.7, 256, method=method)(x))(keys)
         return np.sqrt(np.mean((values - exact) ** 2))
 
@@ -124,7 +128,9 @@ def cone(distribution):
         def f(x):
             return slope * jnp.linalg.norm(x - tip)
 
-        hat = smoothing.smoothed(KEY, f, delta, 1024, distribution, method="quasi_monte_carlo")
+        hat = smoothing.smoothed(
+            new_key(), f, delta, 1024, distribution, method="quasi_monte_carlo"
+        )
         return f(x), hat(x), hat(tip)
 
     return values
@@ -157,7 +163,7 @@ TREE = {"a": jnp.array([[0.3, -0.7], [1.1, 0.2]]), "b": jnp.array(0.5)}
 def test_chunks_and_gradients_of_trees(method):
     def made(chunk_size=None, delta=0.3):
         return smoothing.smoothed(
-            KEY, tree_function, delta, 37, method=method, chunk_size=chunk_size
+            new_key(), tree_function, delta, 37, method=method, chunk_size=chunk_size
         )
 
     @jax.jit
@@ -169,7 +175,7 @@ def test_chunks_and_gradients_of_trees(method):
 
     values, gradients, along_delta = everything(TREE)
     flat, unflatten = ravel_pytree(TREE)
-    shifts = np.asarray(directions(seeds(KEY, 37, 5, "ball", method), 5, "ball", jnp.float32))
+    shifts = np.asarray(directions(seeds(new_key(), 37, 5, "ball", method), 5, "ball", jnp.float32))
     if method == "antithetic":
         shifts = np.concatenate([shifts, -shifts])
     points = jax.vmap(unflatten)(flat - 0.3 * shifts)
@@ -184,7 +190,7 @@ def test_chunks_and_gradients_of_trees(method):
 
 
 def test_large_sets_of_directions_are_drawn_in_chunks(monkeypatch):
-    whole = smoothing.smoothed(KEY, jnp.sum, 1.0, 40)
+    whole = smoothing.smoothed(new_key(), jnp.sum, 1.0, 40)
     expected = whole(jnp.ones((2, 3)))
     monkeypatch.setattr("jaxnoise.smoothing._smoothed.CHUNK_NUMBERS", 36)
     jax.clear_caches()
@@ -201,17 +207,17 @@ def test_other_keys_and_deltas_compile_nothing_anew(compilations):
 
     evaluate = jax.jit(lambda hat, x: jax.vmap(jax.value_and_grad(hat))(x))
     x = jnp.ones((4, 2))
-    evaluate(smoothing.smoothed(KEY, f, 0.1, 8), x)
+    evaluate(smoothing.smoothed(new_key(), f, 0.1, 8), x)
     count = len(traced)
     other, x = smoothing.smoothed(jax.random.key(9), f, 0.2, 8), 2 * x
     assert compilations(lambda: evaluate(other, x)) == 0
     assert len(traced) == count
-    hats = jax.vmap(lambda d: smoothing.smoothed(KEY, f, d, 8)(x[0]))(jnp.array([0.0, 0.5]))
+    hats = jax.vmap(lambda d: smoothing.smoothed(new_key(), f, d, 8)(x[0]))(jnp.array([0.0, 0.5]))
     assert hats[0] == 8 < hats[1]
 
 
 def test_low_precision_is_smoothed_in_single_precision():
-    hat = smoothing.smoothed(KEY, lambda x: jnp.sum(x**2), 1e-3, 64)
+    hat = smoothing.smoothed(new_key(), lambda x: jnp.sum(x**2), 1e-3, 64)
     x = jnp.array([1.0, 2.0], jnp.bfloat16)
     assert hat(x).dtype == jnp.float32
     assert 5 < hat(x) < 5.00001
@@ -221,7 +227,7 @@ def test_low_precision_is_smoothed_in_single_precision():
     ("options", "error", "message"),
     [
         ({"key": jax.random.PRNGKey(0)}, TypeError, "key must be a typed key"),
-        ({"key": jax.random.split(KEY)}, ValueError, "key must be a single key"),
+        ({"key": jax.random.split(new_key())}, ValueError, "key must be a single key"),
         ({"f": 3}, TypeError, "expected a function"),
         ({"delta": -1.0}, ValueError, "delta must be finite and not negative"),
         ({"delta": jnp.ones(2)}, ValueError, "delta must be a single number"),
@@ -232,7 +238,7 @@ def test_low_precision_is_smoothed_in_single_precision():
     ],
 )
 def test_wrong_arguments(options, error, message):
-    arguments = {"key": KEY, "f": jnp.sum, "delta": 1.0, "num_samples": 4}
+    arguments = {"key": new_key(), "f": jnp.sum, "delta": 1.0, "num_samples": 4}
     with pytest.raises(error, match=message):
         smoothing.smoothed(**{**arguments, **options})
 
@@ -248,11 +254,11 @@ def test_wrong_arguments(options, error, message):
 )
 def test_wrong_points(f, x, error, message):
     with pytest.raises(error, match=message):
-        smoothing.smoothed(KEY, f, 1.0, 4)(x)
+        smoothing.smoothed(new_key(), f, 1.0, 4)(x)
 
 
 def test_low_discrepancy_has_limits():
-    hat = smoothing.smoothed(KEY, jnp.sum, 1.0, 4, method="quasi_monte_carlo")
+    hat = smoothing.smoothed(new_key(), jnp.sum, 1.0, 4, method="quasi_monte_carlo")
     with pytest.raises(ValueError, match="can't take 4 samples in 30000 dimensions"):
         hat(jnp.ones(30000))
 

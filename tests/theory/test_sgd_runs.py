@@ -29,11 +29,11 @@ def iterates(key, gradient, start, steps):
 
     def run(key, steps):
         def advance(x, inputs):
-            key, step = inputs
-            x = x - step * gradient(key, x)
+            k, step = inputs
+            x = x - step * gradient(jax.random.fold_in(key, k), x)
             return x, x
 
-        return jax.lax.scan(advance, start, (jax.random.split(key, steps.shape[-1]), steps))[1]
+        return jax.lax.scan(advance, start, (jnp.arange(len(steps)), steps))[1]
 
     keys = jax.random.split(key, SEEDS)
     runs = jax.vmap(jax.vmap(run, (0, None)), (None, 0))(keys, steps)

@@ -105,12 +105,12 @@ def sgd_paths(key, start, step_size, a, c, batch_size):
     """(SEEDS, STEPS + 1, d) iterates."""
 
     def path(key):
-        def step(w, key):
-            i = jax.random.randint(key, (batch_size,), 0, len(a))
+        def step(w, k):
+            i = jax.random.randint(jax.random.fold_in(key, k), (batch_size,), 0, len(a))
             w = w - step_size * jnp.mean(a[i] * (w - c[i]), axis=0)
             return w, w
 
-        ends = jax.lax.scan(step, start, jax.random.split(key, STEPS))[1]
+        ends = jax.lax.scan(step, start, jnp.arange(STEPS))[1]
         return jnp.concatenate([start[None], ends])
 
     return jax.vmap(path)(jax.random.split(key, SEEDS))

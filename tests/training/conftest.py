@@ -1,6 +1,5 @@
 """What the tests of training share: the order of the examples by hand, and small data."""
 
-import functools
 import types
 
 import jax
@@ -10,6 +9,7 @@ import pytest
 from flax import nnx
 
 import jaxnoise as jn
+from jaxnoise._tree import keys_cloned
 
 
 def steps_of_epoch(key, epoch, num_examples, batch_size):
@@ -43,8 +43,12 @@ def steps_by_hand():
 
 @pytest.fixture
 def fit():
-    """`jn.training.fit` without a progress bar."""
-    return functools.partial(jn.training.fit, progress=False)
+    """`jn.training.fit` without a progress bar, for several runs with the same key."""
+
+    def fit(key, *args, **options):
+        return jn.training.fit(keys_cloned(key), *args, **{"progress": False} | options)
+
+    return fit
 
 
 def regression_data(num_examples=7):

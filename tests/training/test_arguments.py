@@ -86,8 +86,14 @@ X, Y = np.ones((7, 3)), np.ones(7)
             {"replicas": 2, "stacked": True, "params": {"w": np.ones((3, 3)), "b": np.ones(3)}},
             "stacked params need a leading axis of 2 replicas",
         ),
-        ({"key": jax.random.split(KEY, 2)}, r"a single key, or one for each replica, got \(2,\)"),
-        ({"key": jax.random.split(KEY, 3), "replicas": 2}, r"one for each replica, got \(3,\)"),
+        (
+            {"key": jax.random.split(jax.random.clone(KEY), 2)},
+            r"a single key, or one for each replica, got \(2,\)",
+        ),
+        (
+            {"key": jax.random.split(jax.random.clone(KEY), 3), "replicas": 2},
+            r"one for each replica, got \(3,\)",
+        ),
         ({"test_data": {"x": X, "y": Y}}, "test_data needs evaluate"),
         ({"test_data": {"x": X, "y": Y[1:]}, "evaluate": max}, "test_data: all leaves need"),
         ({"test_data": {}, "evaluate": max}, "test_data is empty"),

@@ -42,7 +42,7 @@ def assert_equal(a, b):
 
 @functools.cache
 def keys():
-    return jax.random.split(KEY, 3)
+    return jax.random.split(jax.random.clone(KEY), 3)
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_players_have_their_own(fit, regression):
 
     factors = {"factor": [0.5, 2.0]}
     swept = play(KEY, sgd, replicas=2, hyperparams={"a": factors}, replica_mode="map")
-    key = jax.random.split(KEY, 2)[1]
+    key = jax.random.split(jax.random.clone(KEY), 2)[1]
     assert_equal(row(swept, 1), play(key, functools.partial(sgd, factor=2.0)))
 
 

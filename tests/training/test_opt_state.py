@@ -51,7 +51,7 @@ def test_two_runs_are_one(run):
 def test_momentum_goes_on_at_another_rate_and_batch_size(run, regression, steps_by_hand):
     """Two runs by hand, with one buffer."""
     stages = [NoiseStage(1, 0.1, 3), NoiseStage(2, 0.05, 5)]
-    keys = jax.random.split(KEY)
+    keys = jax.random.split(jax.random.clone(KEY))
     result = run(stages=stages[0], key=keys[0])
     result = run(stages=stages[1], key=keys[1], params=result.params, opt_state=result.opt_state)
 
@@ -112,7 +112,7 @@ def test_another_rate_compiles_nothing(follow, tx, run, regression, compilations
 
 def test_replicas_go_on_by_themselves(run):
     """Each with its own state; and where one state is given for all, from that one."""
-    keys = jax.random.split(KEY)
+    keys = jax.random.split(jax.random.clone(KEY))
     options = {"replicas": 2, "replica_mode": "map", "key": keys}
     stage = NoiseStage(1, 0.1, 3)
     first = run(stages=stage, **options)
@@ -133,7 +133,7 @@ def test_keys_in_the_state_go_on(run):
     state = {"params": first.params, "opt_state": first.opt_state}
     second = run(tx, replicas=2, stacked=True, **state)
     row = functools.partial(jax.tree.map, lambda x: x[0])
-    alone = run(tx, key=jax.random.split(KEY)[0], **row(state))
+    alone = run(tx, key=jax.random.split(jax.random.clone(KEY))[0], **row(state))
     for a, b in zip(*map(jax.tree.leaves, (row(second.opt_state), alone.opt_state)), strict=True):
         if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             a, b = jax.random.key_data(a), jax.random.key_data(b)

@@ -145,7 +145,7 @@ def test_replicas_play_their_own_games(play):
     """Mapped bit for bit as on their own, side by side up to rounding."""
     scales = jnp.array([1.0, 1.5])
     stacked = jax.tree.map(lambda p: p * scales, PARAMS)
-    keys = jax.random.split(KEY, 2)
+    keys = jax.random.split(jax.random.clone(KEY), 2)
     options = {"params": stacked, "stages": STAGES[0], "replicas": 2, "stacked": True}
     mapped, vmapped = (
         play(model_state=jnp.zeros(2, int), replica_mode=mode, **options)

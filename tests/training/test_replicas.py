@@ -62,7 +62,7 @@ def test_mapped_replicas_are_single_runs_bit_for_bit(network_fit, assert_same_ru
     assert together.history.train_loss.shape == together.history.test_loss.shape == (2, 2)
     assert together.history.steps.shape == together.history.seconds.shape == (2,)
     np.testing.assert_array_equal(together.history.gradient_queries, [12, 24])
-    for index, key in enumerate(jax.random.split(KEY, 2)):
+    for index, key in enumerate(jax.random.split(jax.random.clone(KEY), 2)):
         assert_same_run(replica(together, index), network_fit(key))
     assert_same_run(together, network_fit(KEY, replicas=2, replica_mode="map"))
 
@@ -70,7 +70,7 @@ def test_mapped_replicas_are_single_runs_bit_for_bit(network_fit, assert_same_ru
 def test_replicas_side_by_side_are_single_runs_up_to_rounding(network_fit):
     """3 steps: 1e-5 of the largest entry for each."""
     together = network_fit(KEY, replicas=2, replica_mode="vmap", epochs=1)
-    for index, key in enumerate(jax.random.split(KEY, 2)):
+    for index, key in enumerate(jax.random.split(jax.random.clone(KEY), 2)):
         ours, alone = replica(together, index), network_fit(key, epochs=1)
         np.testing.assert_allclose(ours.history.train_loss, alone.history.train_loss, rtol=1e-5)
         for part in ("params", "model_state"):
@@ -82,14 +82,14 @@ def test_replicas_side_by_side_are_single_runs_up_to_rounding(network_fit):
 
 
 def test_keys_may_be_given_one_for_each_replica(network_fit, assert_same_run):
-    keys = jax.random.split(KEY, 2)
+    keys = jax.random.split(jax.random.clone(KEY), 2)
     assert_same_run(network_fit(keys, replicas=2), network_fit(KEY, replicas=2))
     swapped = network_fit(keys[::-1], replicas=2)
     assert_same_run(replica(swapped, 0), network_fit(keys[1]))
 
 
 def test_one_replica_keeps_its_axis(network_fit, assert_same_run):
-    (key,) = jax.random.split(KEY, 1)
+    (key,) = jax.random.split(jax.random.clone(KEY), 1)
     one = network_fit(KEY, replicas=1)
     assert one.params["dense"]["bias"].shape == (1, 5)
     assert_same_run(replica(one, 0), network_fit(key))
@@ -101,7 +101,7 @@ def test_stacked_replicas_start_from_their_own_values(mode, network_fit):
     twice = functools.partial(jax.tree.map, lambda x: jnp.stack([x, 1.5 * x]))
     start = {"params": twice(params), "model_state": twice(model_state)}
     together = network_fit(KEY, replicas=2, stacked=True, replica_mode=mode, epochs=1, **start)
-    for index, key in enumerate(jax.random.split(KEY, 2)):
+    for index, key in enumerate(jax.random.split(jax.random.clone(KEY), 2)):
         alone = network_fit(key, epochs=1, **row(start, index))
         jax.tree.map(
             functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6),
@@ -121,7 +121,7 @@ def test_each_replica_has_an_optimizer_key_of_its_own(regression, fit, assert_sa
         return fit(key, *args, regression.stages[0], **options)
 
     together = run(KEY, optimizer_key, replicas=2)
-    for index, key in enumerate(jax.random.split(KEY, 2)):
+    for index, key in enumerate(jax.random.split(jax.random.clone(KEY), 2)):
         alone = run(key, jax.random.fold_in(optimizer_key, index))
         assert_same_run(replica(together, index), alone)
 
