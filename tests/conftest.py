@@ -45,15 +45,18 @@ def _close_figures():
         pyplot.close("all")
 
 
+TAKE_KEYS = ("data", "gradients", "landscape", "models", "sharpness", "smoothing", "transforms")
+
+
 @pytest.fixture(autouse=True)
 def _keys_are_used_once(request):
-    """A random key that is used a second time is an error, in default tests that don't train.
+    """A random key that is used a second time is an error, in default tests of what takes keys.
 
-    JAX takes keys for used where a loop slices them or vmap moves their axis, as `fit` does.
+    Training is left out: JAX takes keys for used where a loop slices them or vmap moves their axis.
     """
-    trains = request.path.parent.name in ("tests", "training")
+    checked = request.path.parent.name in TAKE_KEYS
     slow = request.node.get_closest_marker("slow")
-    with contextlib.nullcontext() if trains or slow else jax.debug_key_reuse(True):
+    with jax.debug_key_reuse(True) if checked and not slow else contextlib.nullcontext():
         yield
 
 

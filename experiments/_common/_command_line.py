@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import jax
 import tyro
 
+from jaxnoise._checks import one_line
 from jaxnoise._lock import held
 
 Config = TypeVar("Config")
@@ -33,8 +34,7 @@ def main(run: Callable[[Config], None], config: type[Config]) -> None:
         with _sigterm_interrupts(), _joined(options) as own, held(own.out, "--out"):
             run(own)
     except (ValueError, OSError) as error:
-        line = " ".join(str(error).split())
-        sys.exit(f"error: {line or type(error).__name__}")
+        sys.exit(f"error: {one_line(error)}")
     except KeyboardInterrupt:
         sys.exit("interrupted")
 

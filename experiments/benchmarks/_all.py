@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from experiments._common import say, text_table
+from jaxnoise._checks import one_line
 
 from ._harness import NOT_INSTALLED, RESULTS, chosen, not_installed
 from ._measured import cell, load
@@ -97,7 +98,7 @@ def _benchmark(name: str, full: bool, out: Path, sender: Connection) -> None:
         sender.send(not_installed(error))
     except Exception as error:
         traceback.print_exc()
-        sender.send(f"failed: {' '.join(str(error).split()) or type(error).__name__}")
+        sender.send(f"failed: {one_line(error)}")
 
 
 def quick_options(name: str) -> dict[str, Any]:

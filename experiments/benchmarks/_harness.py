@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import jax
 
 from experiments._common import environment, say, text_table, write_json
+from jaxnoise._checks import one_line
 
 from ._measured import Ratio, device_name, number, quotient, spread
 
@@ -76,7 +77,7 @@ def not_installed(error: ImportError) -> str:
     module = (error.name or "").split(".")[0]
     if module and isinstance(error, ModuleNotFoundError):
         return f"{NOT_INSTALLED}pip install {_PEERS.get(module, module)}"
-    return " ".join(str(error).split())
+    return one_line(error)
 
 
 def run(race: Race, repetitions: int) -> dict[str, Any]:

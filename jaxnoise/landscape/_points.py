@@ -159,14 +159,17 @@ def _losses_at(
 
     def at_all(points, *inputs):
         batch_size = vmap_points if vmap_points > 1 else None
+        return jax.lax.map(lambda point: at(point, *inputs), points, batch_size=batch_size)
+
+    def at_own(points, *inputs):
         with as_on_one_device():
-            return jax.lax.map(lambda point: at(point, *inputs), points, batch_size=batch_size)
+            return at_all(points, *inputs)
 
     inputs = (loss_fn, params, directions, data)
     if sharding is None:
         return at_all(points, *inputs)
     spread = jax.shard_map(
-        at_all,
+        at_own,
         mesh=sharding.mesh,
         in_specs=(sharding.spec, *(PartitionSpec() for _ in inputs)),
         out_specs=sharding.spec,

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._checks import one_line
 from .._lock import held
 from .._sharding import on_host
 from .._tree import leaves_with_path, path_name
@@ -104,10 +105,9 @@ class Checkpoints:
                 custom_metadata={"settings": self._settings, "history": history},
             )
         except Exception as error:  # Orbax raises errors of many kinds
-            reason = " ".join(str(error).split())
             raise OSError(
                 f"the checkpoint of epoch {epoch} cannot be written to {self._folder}: once this "
-                f"is mended, the same call goes on from the one before ({reason})"
+                f"is mended, the same call goes on from the one before ({one_line(error)})"
             ) from error
 
     def _description(self, checkpoint: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -139,6 +139,7 @@ for name, network in {
 END = "\nprint(json.dumps(found))"
 
 
+@pytest.mark.slow
 def test_eight_devices_give_what_one_gives(on_eight_devices):
     found = on_eight_devices(START + DENSE + END)
     without_axis, no_sharding, coupled, not_finite, inside = found.pop("errors")

@@ -94,6 +94,7 @@ compare("UNet", apply, volume, explicit, 32, 16)
 END = "\nprint(json.dumps(found))"
 
 
+@pytest.mark.slow
 def test_eight_devices_give_what_one_gives(on_eight_devices):
     found = on_eight_devices(START + TINY + END)
     no_axis, inside, shape = found.pop("errors")
