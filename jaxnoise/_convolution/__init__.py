@@ -2,4 +2,6 @@
 
 from ._functions import conv_transpose as conv_transpose
 from ._functions import convolution as convolution
-from ._patches import patches as patches
+from ._gram import patch_products as patch_products
+from ._gram import work_of_patch_products as work_of_patch_products
+from ._maps import convolution_map as convolution_map

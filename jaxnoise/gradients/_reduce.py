@@ -94,20 +94,9 @@ def _without_forming(
         norms = way.squared_norms(here, k)
     if weights is None:
         return [norms], []
-
-    if (total := way.weighted_sum(here, k, weights)) is not None:
-        _, pull = jax.vjp(values_of, [here.leaves[i]])
-        return [norms], [wide(g) for g in pull([total.astype(here.values[value].dtype)])[0]]
-
-    def results(leaf: jax.Array) -> list[jax.Array]:
-        values = {**here.values, value: values_of([leaf])[0]}
-        return jax.vmap(lambda others: taps.results(taps.uses[k], values, others))(here.others[k])
-
-    weighted = [
-        c * weights.astype(c.dtype).reshape(-1, *[1] * (c.ndim - 1)) for c in here.cotangents[k]
-    ]
-    _, pull = jax.vjp(results, here.leaves[i])
-    return [norms], [wide(g) for g in pull(weighted)]
+    total = way.weighted_sum(here, k, weights)
+    _, pull = jax.vjp(values_of, [here.leaves[i]])
+    return [norms], [wide(g) for g in pull([total.astype(here.values[value].dtype)])[0]]
 
 
 def _formed(

@@ -4,7 +4,8 @@ A dense layer, used at T positions, and a convolution, whose positions see patch
 
     g = AᵀΔ,   A: (T, p) what the kernel meets,   Δ: (T, D) cotangents of what it gives,
 
-so ‖g‖² = Σ_{s,t} (AAᵀ)_{st} (ΔΔᵀ)_{st}: two T×T matrices take the place of one of p×D.
+so ‖g‖² = Σ_{s,t} (AAᵀ)_{st} (ΔΔᵀ)_{st}: two T×T matrices take the place of one of p×D. A stands for
+the operand it comes from linearly; a convolution's patches are never cut out.
 """
 
 from __future__ import annotations
@@ -17,44 +18,53 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._convolution import patches
+from .._convolution import convolution_map, patch_products, work_of_patch_products
 from .._tree import wide
 from ._taps import Record, Use
 
-# Forming, squaring and adding up one number costs about as much as so many multiplications do
-# inside a matrix product.
-_NUMBER = 16
+# Forming, squaring and adding up one number of a gradient costs about as much as so many
+# multiplications do inside a matrix product, and so does multiplying and adding up one of T×T.
+_NUMBER, _PAIR = 16, 20
+# On CPU the examples are worked on in blocks whose T×T matrices hold so many numbers.
+_BLOCK = 2**18
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """A use whose gradient is AᵀΔ.
 
+    A is known by an array X of one example's numbers, in which it is linear.
+
     Attributes:
       positions, inputs, outputs: T, p and D.
-      rows_of_one: (other operand, cotangent) of one example → (A, Δ).
-      matrix: value → its entries as (p, D).
-      value: the inverse of `matrix`; None where A would have to be made first.
+      operands: (others, cotangents) of B examples → X (B, …) and Δ (B, T, D).
+      products: X and Y (B, …) of matrices A and C → ACᵀ, (B, T, T).
+      work: about as many multiplications as the above costs per example.
+      times: X (B, …) and a value K → AK, (B, T, D).
+      outer: X (B, …) and Δ (B, T, D) → Σ AᵀΔ over the examples, shaped like the value; then the
+        precision of its products.
     """
 
     positions: int
     inputs: int
     outputs: int
-    rows_of_one: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-    matrix: Callable[[jax.Array], jax.Array]
-    value: Callable[[jax.Array], jax.Array] | None = None
+    operands: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+    products: Callable[[jax.Array, jax.Array], jax.Array]
+    work: int
+    times: Callable[[jax.Array, jax.Array], jax.Array]
+    outer: Callable[..., jax.Array]
 
     def suits(self, summed: bool, shifted: bool) -> bool:
         """Whether this costs less than to form the gradients, example by example."""
         t, p, d = self.positions, self.inputs, self.outputs
-        product, gram = t * p * d, t * t * (p + d)
-        own = 3 * gram + product if shifted else gram
+        product, inner = t * p * d, self.work + t * t * (d + _PAIR)
+        own = 3 * inner + product if shifted else inner
         return own + (product if summed else 0) < product + _NUMBER * p * d
 
     def squared_norms(self, record: Record, use: int) -> jax.Array:
         """‖AᵀΔ‖² of each example, (B,)."""
-        a, d = self._rows(record, use)
-        return _nonnegative(_product(_gram(a, a), _gram(d, d)))
+        x, d = self._operands(record, use)
+        return _nonnegative(self._inner(x, d, x, d))
 
     def squared_distances(self, record: Record, use: int, center: jax.Array) -> jax.Array:
         """‖AᵀΔ − M‖², accurate where all examples are nearly alike.
@@ -65,43 +75,52 @@ class Rows:
 
         whose terms are all small where the examples are nearly alike.
         """
-        a, d = self._rows(record, use)
-        mean_a, mean_d = jnp.mean(a, 0), jnp.mean(d, 0)
-        u, v = a - mean_a, d - mean_d
-        rest = wide(self.matrix(center)) - _matmul(mean_a.T, mean_d)
-        middle = _matmul(mean_a, rest)
-        cross = jnp.sum(middle * v, (1, 2)) + jnp.sum((_matmul(a, rest) - middle) * d, (1, 2))
-        squares = _squares(mean_a[None], v, u, d)
+        x, d = self._operands(record, use)
+        mean_x, mean_d = jnp.mean(x, 0, keepdims=True), jnp.mean(d, 0, keepdims=True)
+        u, v = x - mean_x, d - mean_d
+        rest = wide(center) - self.outer(mean_x, mean_d, "highest")
+        cross = jnp.sum(self.times(mean_x, rest) * v, (1, 2))
+        cross += jnp.sum(self.times(u, rest) * d, (1, 2))
+        squares = self._squares(jnp.broadcast_to(mean_x, x.shape), v, u, d)
         return _nonnegative(squares - 2 * cross + jnp.sum(jnp.square(rest)))
 
     def squared_differences(self, record: Record, minus: Record, use: int) -> jax.Array:
         """‖AᵀΔ − A'ᵀΔ'‖² = ‖Aᵀ(Δ − Δ') + (A − A')ᵀΔ'‖², accurate where the two are nearly alike."""
-        a, d = self._rows(record, use)
-        other_a, other_d = self._rows(minus, use)
-        return _nonnegative(_squares(a, d - other_d, a - other_a, other_d))
+        x, d = self._operands(record, use)
+        other_x, other_d = self._operands(minus, use)
+        return _nonnegative(self._squares(x, d - other_d, x - other_x, other_d))
 
-    def weighted_sum(self, record: Record, use: int, weights: jax.Array) -> jax.Array | None:
+    def weighted_sum(self, record: Record, use: int, weights: jax.Array) -> jax.Array:
         """Σ w_i A_iᵀΔ_i, shaped like the value, as one product of long matrices."""
-        if self.value is None:
-            return None
-        a, d = self._rows(record, use)
-        d = d * weights.astype(d.dtype)[:, None, None]
-        a, d = a.reshape(-1, self.inputs), d.reshape(-1, self.outputs)
-        return self.value(jax.lax.dot_general(a, d, (((0,), (0,)), ((), ()))))
+        x, d = self._operands(record, use)
+        return self.outer(x, d * weights.astype(d.dtype)[:, None, None], None)
 
-    def _rows(self, record: Record, use: int) -> tuple[jax.Array, jax.Array]:
+    def _operands(self, record: Record, use: int) -> tuple[jax.Array, jax.Array]:
         (other,), (cotangent,) = record.others[use], record.cotangents[use]
-        a, d = jax.vmap(self.rows_of_one)(other, cotangent)
-        return wide(a), wide(d)
+        x, d = self.operands(other, cotangent)
+        return wide(x), wide(d)
+
+    def _squares(self, x: jax.Array, v: jax.Array, u: jax.Array, d: jax.Array) -> jax.Array:
+        """‖AᵀV + UᵀD‖² of each example."""
+        return self._inner(x, v, x, v) + self._inner(u, d, u, d) + 2 * self._inner(x, v, u, d)
+
+    def _inner(self, x: jax.Array, v: jax.Array, u: jax.Array, d: jax.Array) -> jax.Array:
+        """⟨AᵀV, UᵀD⟩ of each example, (B,)."""
+
+        def at_once(x, v, u, d):
+            return jnp.sum(self.products(x, u) * _products(v, d), (1, 2))
+
+        def in_blocks(*operands):
+            one = lambda each: at_once(*(a[None] for a in each))[0]  # noqa: E731
+            return jax.lax.map(one, operands, batch_size=block)
+
+        block = max(1, _BLOCK // self.positions**2)
+        if len(x) <= block:
+            return at_once(x, v, u, d)
+        return jax.lax.platform_dependent(x, v, u, d, cpu=in_blocks, default=at_once)
 
 
-def _squares(a: jax.Array, v: jax.Array, u: jax.Array, d: jax.Array) -> jax.Array:
-    """‖AᵀV + UᵀD‖² of each example."""
-    squares = _product(_gram(a, a), _gram(v, v)) + _product(_gram(u, u), _gram(d, d))
-    return squares + 2 * _product(_gram(a, u), _gram(v, d))
-
-
-def _gram(x: jax.Array, y: jax.Array) -> jax.Array:
+def _products(x: jax.Array, y: jax.Array) -> jax.Array:
     """XYᵀ of each example, (B, T, T)."""
     return jnp.sum(x * y, -1)[..., None] if x.shape[1] == 1 else _matmul(x, y.swapaxes(1, 2))
 
@@ -109,10 +128,6 @@ def _gram(x: jax.Array, y: jax.Array) -> jax.Array:
 def _matmul(x: jax.Array, y: jax.Array) -> jax.Array:
     """In full precision on accelerators, too: differences are taken of what it gives."""
     return jnp.matmul(x, y, precision="highest")
-
-
-def _product(x: jax.Array, y: jax.Array) -> jax.Array:
-    return jnp.sum(x * y, (1, 2))
 
 
 def _nonnegative(x: jax.Array) -> jax.Array:
@@ -149,38 +164,59 @@ def _of_product(use: Use) -> Rows:
     positions = math.prod(other.aval.shape[i] for i in free)
     inputs = math.prod(other.aval.shape[i] for i in along)
     outputs = math.prod(value.aval.shape[i] for i in own_free)
+    order = [*own, *own_free]
 
-    def rows_of_one(x: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-        a = x.transpose([*free, *along]).reshape(positions, inputs)
+    def operands(x: jax.Array, cotangents: jax.Array) -> tuple[jax.Array, jax.Array]:
+        a = x.transpose(0, *(1 + i for i in [*free, *along])).reshape(-1, positions, inputs)
         if second:
-            return a, cotangent.reshape(positions, outputs)
-        return a, cotangent.reshape(outputs, positions).T
+            return a, cotangents.reshape(-1, positions, outputs)
+        return a, cotangents.reshape(-1, outputs, positions).swapaxes(1, 2)
 
-    def matrix(value: jax.Array) -> jax.Array:
-        return value.transpose([*own, *own_free]).reshape(inputs, outputs)
+    def times(a: jax.Array, value: jax.Array) -> jax.Array:
+        return _matmul(a, value.transpose(order).reshape(inputs, outputs))
 
-    def of_matrix(matrix: jax.Array) -> jax.Array:
-        order = [*own, *own_free]
-        shape = [value.aval.shape[i] for i in order]
-        return matrix.reshape(shape).transpose([order.index(i) for i in range(len(order))])
+    def outer(a: jax.Array, d: jax.Array, precision: Any) -> jax.Array:
+        a, d = a.reshape(-1, inputs), d.reshape(-1, outputs)
+        matrix = jax.lax.dot_general(a, d, (((0,), (0,)), ((), ())), precision=precision)
+        matrix = matrix.reshape([value.aval.shape[i] for i in order])
+        return matrix.transpose([order.index(i) for i in range(len(order))])
 
-    return Rows(positions, inputs, outputs, rows_of_one, matrix, of_matrix)
+    work = positions**2 * inputs
+    return Rows(positions, inputs, outputs, operands, _products, work, times, outer)
 
 
-def _of_convolution(equation: Any) -> Rows:
+def _of_convolution(equation: Any) -> Rows | None:
     window, is_forward = equation.params["window"], equation.params["result"] == "output"
     given, kernel = (v.aval.shape for v in equation.invars)
-    *_, inputs, outputs = kernel
+    groups, *_, channels, outputs = kernel
+    if groups > 1:
+        return None
+    images, positions = given[1], window.num_positions * given[1]
+    exact = window._replace(precision=jax.lax.Precision.HIGHEST)
 
-    def rows_of_one(x: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-        images, others = (x, cotangent) if is_forward else (cotangent, x)
-        return patches(images[0], window), others.reshape(-1, outputs)
+    def operands(other: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x, d = (other, cotangent) if is_forward else (cotangent, other)
+        return x[:, 0], d.reshape(-1, positions, outputs)
 
-    positions = window.num_positions * given[1]
+    def flat(a: jax.Array) -> jax.Array:
+        return a.reshape(-1, *a.shape[2:])
+
+    def times(x: jax.Array, value: jax.Array) -> jax.Array:
+        y = convolution_map("output", flat(x), value[0], exact, x.dtype)
+        return y.reshape(-1, positions, outputs)
+
+    def outer(x: jax.Array, d: jax.Array, precision: Any) -> jax.Array:
+        own = window if precision is None else exact
+        y = d.reshape(-1, *window.positions, outputs)
+        return convolution_map("kernel", flat(x), y, own, x.dtype)[None]
+
     return Rows(
         positions,
-        window.num_offsets * inputs,
+        window.num_offsets * channels,
         outputs,
-        rows_of_one,
-        lambda kernel: kernel.reshape(-1, outputs),
+        operands,
+        lambda x, y: patch_products(x, y, window),
+        work_of_patch_products(window, images, channels),
+        times,
+        outer,
     )

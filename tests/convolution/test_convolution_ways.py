@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from jaxnoise._convolution import _cpu, _fourier, _neighbours, _winograd, _xla
+from jaxnoise._convolution import _cpu, _fourier, _neighbours, _winograd, _xla, patch_products
+from jaxnoise._convolution._gram import work_of_patch_products
+from jaxnoise._convolution._patches import patches
 from jaxnoise._convolution._window import Window
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
@@ -243,3 +245,23 @@ def test_what_winograd_is_for(window, dtype, channels, expected):
 )
 def test_what_neighbours_are_for(window, dtype, channels, features, expected):
     assert _neighbours.suits(window, dtype, channels, features) == expected
+
+
+# Products of patches
+
+
+@settings(max_examples=8, deadline=None)
+@given(windows())
+def test_products_of_patches(window):
+    x, y = np.random.default_rng(0).normal(size=(2, 3, 2, *window.size, 4)).astype(np.float32)
+    cut = jax.jit(lambda images: patches(images, window).reshape(3, -1, 4 * window.num_offsets))
+    rows = [np.asarray(cut(each.reshape(6, *window.size, 4)), np.float64) for each in (x, y)]
+    products = jax.jit(patch_products, static_argnums=2)(x, y, window)
+    np.testing.assert_allclose(products, rows[0] @ rows[1].swapaxes(1, 2), atol=1e-4)
+
+
+def test_work_of_products_grows_as_pixels_and_channels_do():
+    small, large = square(8, 3), square(16, 3)
+    assert work_of_patch_products(large, 1, 4) == 16 * work_of_patch_products(small, 1, 4)
+    pixels = work_of_patch_products(small, 1, 8) - work_of_patch_products(small, 1, 4)
+    assert pixels == 4 * 64**2

@@ -11,6 +11,7 @@ from jax import lax
 from jaxnoise.gradients import _reduce
 from jaxnoise.gradients._per_example import example_gradients
 from jaxnoise.gradients._taps import taps_of
+from jaxnoise.models import convolution
 
 
 @jax.jit
@@ -213,6 +214,18 @@ def image_of_parameters(p, e):
     return jnp.sum(jnp.sin(y))
 
 
+@case({"first": drawn(2, 3, 3, 8, 8), "second": drawn(2, 3, 3, 8, 8)}, x=drawn(4, 2, 2, 8))
+def kernels_side_by_side(p, e):
+    """An ensemble's layer: each kernel meets the same image, and then images of its own."""
+
+    def convolved(x, kernel):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return convolution(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
+
+    y = jax.vmap(convolved, (None, 0))(e["x"][None], p["first"])
+    return jnp.sum(jnp.sin(jax.vmap(convolved)(jnp.tanh(y), p["second"])))
+
+
 @case({"k": drawn(3, 3, 2, 2)}, x=IMAGES)
 def convolved_twice_and_pooled(p, e):
     numbers = ("NHWC", "HWIO", "NHWC")
@@ -274,6 +287,7 @@ SLOW = {
     "fixed_loop",
     "image_of_parameters",
     "integers",
+    "kernels_side_by_side",
     "lookups_outside",
     "solved",
 }
