@@ -342,5 +342,6 @@ def test_networks_have_the_parameters_of_the_paper():
     assert counts["FCN-8s"] - counts["FCN-16s"] == 9 * c[2] ** 2
 
 
+@pytest.mark.slow
 def test_command_documents_its_options(experiment):
     assert "--target-loss" in experiment.as_a_command("--help")

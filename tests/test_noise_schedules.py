@@ -141,6 +141,7 @@ def test_noise_of_each_seed(problem):
     assert found[0] != found[1]
 
 
+@pytest.mark.slow
 def test_schedules_side_by_side_are_trainings_by_stages(problem, plan, tmp_path):
     """Each schedule has its own learning rates; an epoch is a stage."""
     with open_curves(tmp_path) as curves:

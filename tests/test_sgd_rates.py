@@ -229,6 +229,7 @@ def test_parts_by_preset():
 # Runs
 
 
+@pytest.mark.slow
 def test_regression_alone(experiment, monkeypatch, tmp_path, capsys):
     options = ["--seeds", "2", "--steps", "30", "--batch-sizes", "4", "--only", "regression"]
     options += ["--out", tmp_path]

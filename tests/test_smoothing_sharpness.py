@@ -300,6 +300,7 @@ def test_runs_that_diverged_are_not_measured(problem, plan, point, factor):
     assert row["sharpness"] is row["noise_std"] is None
 
 
+@pytest.mark.slow
 def test_noise_at_a_point(monkeypatch, problem, plan, point, gradients):
     monkeypatch.setattr(_noise, "FACTORS", (1, 8, 64))
     g, _ = gradients
@@ -339,6 +340,7 @@ def _plain(value):
     return value.tolist() if isinstance(value, np.ndarray) else dataclasses.asdict(value)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_leaves_the_others_alone(problem, plan, tmp_path):
     """Beside a learning rate of 1e30 the other run is that of a plain loop."""
     plan = dataclasses.replace(plan, learning_rates=(0.05, 1e30), batch_sizes=(30,))

@@ -45,6 +45,7 @@ def idx_folder(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_tour_writes_its_report(experiment, tmp_path, capsys, idx_folder):
     out = tmp_path / "out"
     experiment(*SMALL, "--data", "tiny", "--data-dir", idx_folder.parent, "--out", out)

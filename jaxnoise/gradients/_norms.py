@@ -35,9 +35,10 @@ def squared_norms(
     example is traced, and each operation in which parameters meet the example is found. One pass
     forward and backward gives, for all examples of a chunk, its other operand a_i and the
     cotangent δ_i of its result; of a dense layer then ‖g_i‖² = ‖a_i‖²‖δ_i‖², and likewise, by two
-    small Gram matrices, of convolutions on small maps and of embeddings. Other gradients are formed
-    layer by layer and reduced at once. Parameters that are used several times, cast, transposed or
-    otherwise transformed on their way are treated as what they are.
+    small Gram matrices, of embeddings and of convolutions, whose patches are never cut out. Other
+    gradients, those of convolutions on large maps, are formed layer by layer and reduced at once.
+    Parameters that are used several times, cast, transposed or otherwise transformed on their way
+    are treated as what they are.
 
     Args:
       loss_fn: (params, batch) → losses (B,), one per example, each of its own example alone.

@@ -52,6 +52,7 @@ def test_slow_twin(dense, by_loop, chunk_size):
     np.testing.assert_allclose(np.mean(projections, axis=0), 0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_stored_networks(stored, by_loop):
     """One of dense layers, one of convolutions."""
     params = jax.tree.map(np.float32, stored.params)

@@ -45,6 +45,7 @@ def test_loop_over_examples(stored, by_loop, x64):
         np.testing.assert_allclose(ours, twin, rtol=1e-10, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_single_precision(stored, by_loop):
     single = jax.tree.map(lambda x: x.astype(np.float32), stored.params)
     norms = squared_norms(stored.loss_fn, single, stored.data)
@@ -95,7 +96,7 @@ def test_half_precision_norms_are_formed_in_single_precision():
     np.testing.assert_array_equal(norms, 360000.0)
 
 
-@pytest.mark.parametrize("name", ["FeedForward", "SmallCNN"])
+@pytest.mark.parametrize("name", ["FeedForward", pytest.param("SmallCNN", marks=pytest.mark.slow)])
 def test_networks_through_the_seam_to_flax(drawn_network, name):
     model = drawn_network(getattr(jn.models, name), in_channels=1, image_size=8)
     params, loss_fn = jn.models.split(model, jn.losses.cross_entropy)

@@ -73,6 +73,7 @@ def test_slow_twin(stored_mlp, by_loop, chunk_size, x64):
     assert_close(profile, slow_profile(by_loop(*case)), rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_single_precision(stored, by_loop):
     single = jax.tree.map(lambda x: x.astype(np.float32), stored.params)
     profile = noise_profile(stored.loss_fn, single, stored.data, chunk_size=16)

@@ -31,7 +31,7 @@ def slowly(*case):
 
 CASES = [
     (models.FeedForward, {"image_size": 4, "width": 4}, (4, 4, 3)),
-    (models.SmallCNN, {"image_size": 4}, (4, 4, 3)),
+    slowly(models.SmallCNN, {"image_size": 4}, (4, 4, 3)),
     slowly(shallow(models.ResNet18, 1, 1, 1, 1), {"width": 2}, RGB),
     slowly(shallow(models.ResNet18, 1, 1, 1, 1), {"width": 4, "norm": "group"}, RGB),
     slowly(shallow(models.ResNet101, 2, 1, 1, 1), {"width": 2}, RGB),

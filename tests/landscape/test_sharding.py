@@ -1,5 +1,7 @@
 """Points spread over eight simulated devices, in a process of their own."""
 
+import pytest
+
 SCRIPT = """
 import json
 import tempfile
@@ -50,6 +52,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_give_what_one_gives(on_eight_devices):
     found = on_eight_devices(SCRIPT)
     assert "names a mesh axis for the points" in found.pop("error")

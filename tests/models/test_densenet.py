@@ -69,7 +69,7 @@ def test_number_of_parameters(options, expected, count_parameters):
     assert count_parameters(lambda: DenseNet121(rngs=nnx.Rngs(0), **options)) == expected
 
 
-@pytest.mark.parametrize("growth", [3, 12])
+@pytest.mark.parametrize("growth", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_number_of_parameters_layer_by_layer(growth, count_parameters):
     channels = 2 * growth
     total = 27 * channels

@@ -127,10 +127,14 @@ def test_batch_norm_in_training_mode(scrambled):
         (ResNet18, {"in_channels": 1}, 11_173_962 - 2 * 9 * 64),
         (ResNet18, {"norm": "none"}, 11_173_962 - 9_600),  # two for each of 4,800 channels
         (ResNet18, {"stem": "imagenet", "num_classes": 1000}, 11_689_512),
-        (ResNet34, {}, 21_282_122),
-        (ResNet34, {"stem": "imagenet", "num_classes": 1000}, 21_797_672),
-        (ResNet101, {}, 42_512_970),
-        (ResNet101, {"stem": "imagenet", "num_classes": 1000}, 44_549_160),
+        pytest.param(ResNet34, {}, 21_282_122, marks=pytest.mark.slow),
+        pytest.param(
+            ResNet34, {"stem": "imagenet", "num_classes": 1000}, 21_797_672, marks=pytest.mark.slow
+        ),
+        pytest.param(ResNet101, {}, 42_512_970, marks=pytest.mark.slow),
+        pytest.param(
+            ResNet101, {"stem": "imagenet", "num_classes": 1000}, 44_549_160, marks=pytest.mark.slow
+        ),
     ],
     ids=str,
 )

@@ -64,6 +64,7 @@ def stacks(tmp_path, balls):
     return folder
 
 
+@pytest.mark.slow
 def test_steps_one_by_one_leave_files_to_look_at(experiment, untrained, stacks, tmp_path, capsys):
     out = tmp_path / "out"
     options = [

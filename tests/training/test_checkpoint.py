@@ -91,7 +91,11 @@ def epochs_run(monkeypatch):
 
 @pytest.mark.parametrize(
     ("epochs", "options"),
-    [(1, {}), (3, {}), (3, {"replicas": 2})],
+    [
+        pytest.param(1, {}, marks=pytest.mark.slow),
+        pytest.param(3, {}, marks=pytest.mark.slow),
+        (3, {"replicas": 2}),
+    ],
     ids=["in the first stage", "in the second", "replicas"],
 )
 def test_resumed_run_is_the_uninterrupted_one(

@@ -269,7 +269,8 @@ def test_both_players_see_the_same_images_of_random_generators():
     assert np.any(image != label)
 
 
-@pytest.mark.parametrize("replicas", [pytest.param(None, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", [None, 2])
 def test_resumed_training_is_that_without_a_stop(fit, tmp_path, assert_same_run, replicas):
     """Pools are part of it, and augmentation that draws unpaired windows."""
     params, state = start(pool_size=3, dtype=jnp.float32)

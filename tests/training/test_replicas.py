@@ -81,6 +81,7 @@ def test_replicas_side_by_side_are_single_runs_up_to_rounding(network_fit):
                 assert np.abs(a - b).max() <= 3e-5 * np.abs(b).max()
 
 
+@pytest.mark.slow
 def test_keys_may_be_given_one_for_each_replica(network_fit, assert_same_run):
     keys = jax.random.split(jax.random.clone(KEY), 2)
     assert_same_run(network_fit(keys, replicas=2), network_fit(KEY, replicas=2))

@@ -81,6 +81,7 @@ def test_stream_trains_as_memory_does(
     assert_same_training(streamed, line(DATA, DATA, **options))
 
 
+@pytest.mark.slow
 def test_network(classification, fit, monkeypatch, assert_same_training):
     """Dropout, batch normalisation and augmentation, in blocks of two steps and one."""
     monkeypatch.setattr(_stream, "_BLOCK_BYTES", 200)
