@@ -17,6 +17,10 @@ import jaxnoise
 
 MODULES = sorted(m.name for m in pkgutil.walk_packages(jaxnoise.__path__, "jaxnoise."))
 ROOT = Path(__file__).parents[1]
+COMPILE_MUCH = (
+    "jaxnoise.models.",
+    *(f"jaxnoise.data._{name}" for name in ("facades", "membranes", "raindrops", "vessels")),
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
@@ -56,7 +60,7 @@ def section(name, title):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow) if name.startswith("jaxnoise.models.") else name
+        pytest.param(name, marks=pytest.mark.slow) if name.startswith(COMPILE_MUCH) else name
         for name in MODULES
     ],
 )

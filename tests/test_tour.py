@@ -74,6 +74,7 @@ def test_truncated_file_is_one_line(experiment, tmp_path, idx_folder, kept):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_diverging_run_is_one_line(experiment, tmp_path):
     message = experiment.failure(*SMALL, "--learning-rate", "1e6", "--out", tmp_path)
     assert "not finite at step" in message

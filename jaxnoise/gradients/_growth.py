@@ -9,12 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from .._progress import Progress
-from .._streaming import sum_examples
+from .._sharding import put_everywhere
+from .._streaming import map_and_sum, spread
 from .._tree import is_concrete, num_examples, squared_norm
 from ._norms import total_norms
-from ._per_example import prepare
+from ._per_example import prepare_spread
 from ._reduce import reduce_gradients
 from ._taps import taps_of
 
@@ -26,6 +28,7 @@ def growth_ratio(
     data: Any,
     *,
     chunk_size: int | None = None,
+    sharding: NamedSharding | None = None,
 ) -> jax.Array:
     """The change of the component gradients since the solution over the squared full gradient.
 
@@ -46,6 +49,7 @@ def growth_ratio(
       solution: w_*, pytree of floating arrays.
       data: batch of all n examples.
       chunk_size: most examples worked on at a time, see `squared_norms`.
+      sharding: how to distribute the examples over devices, see `squared_norms`.
 
     Returns:
       (T,) ratios r_0, r_1, …; inf while the full gradients so far are zero and the component
@@ -68,14 +72,16 @@ def growth_ratio(
       >>> jn.gradients.growth_ratio(loss_fn, trajectory, jnp.array(0.0), data)
       Array([1.25, 1.25, 1.25], dtype=float32)
     """
-    loss_fn, data = prepare(loss_fn, solution, data, chunk_size)
-    solution = jax.tree.map(jnp.asarray, solution)
+    loss_fn, solution, examples = prepare_spread(
+        loss_fn, solution, data, chunk_size, "data", sharding
+    )
     iterates, count = _iterates(trajectory, solution)
     terms = []
     with Progress(count, "growth ratio", "iterates", delay=2.0) as bar:
         for t, iterate in enumerate(iterates):
-            inputs = (solution, data, chunk_size)
-            pair = _mean_squares(loss_fn, _like(iterate, solution, t), *inputs)
+            inputs = (solution, examples, chunk_size)
+            sums = _mean_squares(loss_fn, _placed(iterate, solution, t, sharding), *inputs)
+            _, pair = examples.finish((), sums)
             if is_concrete(pair) and not np.isfinite(pair).all():
                 raise ValueError(
                     f"the gradients at iterate {t} of the trajectory or at the solution are not "
@@ -90,17 +96,23 @@ def growth_ratio(
 
 
 @functools.partial(jax.jit, static_argnums=4)
-def _mean_squares(loss_fn, params, solution, data, chunk_size) -> jax.Array:
+def _mean_squares(loss_fn, params, solution, examples, chunk_size) -> jax.Array:
     """(2,): (1/n) Σ ‖∇f_i(w) − ∇f_i(w_*)‖² and ‖∇F(w)‖²."""
-    n, taps = num_examples(data), taps_of(loss_fn, params, data)
 
-    def sums(chunk, weights):
-        changes, gradient = reduce_gradients(taps, params, chunk, weights=weights, minus=solution)
-        norms = total_norms(changes)
-        return jnp.sum(weights.astype(norms.dtype) * norms), gradient
+    def work(data, counted, so_far, loss_fn, params, solution):
+        taps = taps_of(loss_fn, params, data)
 
-    change, gradient = sum_examples(sums, data, chunk_size or taps.default_chunk_size(n))
-    return jnp.stack([change / n, squared_norm([g / n for g in gradient])])
+        def sums(chunk, weights):
+            changes, total = reduce_gradients(taps, params, chunk, weights=weights, minus=solution)
+            norms = total_norms(changes)
+            return (), (jnp.sum(weights.astype(norms.dtype) * norms), total)
+
+        size = chunk_size or taps.default_chunk_size(num_examples(data))
+        return map_and_sum(sums, data, size, so_far, counted=counted)
+
+    _, (change, total) = spread(work, examples, None, loss_fn, params, solution)
+    mean = [leaf / examples.n for leaf in total]
+    return jnp.stack([change / examples.n, squared_norm(mean)])
 
 
 def _iterates(trajectory: Any, solution: Any) -> tuple[Iterable[Any], int | None]:
@@ -121,6 +133,12 @@ def _is_stacked(trajectory: Any, solution: Any) -> bool:
         return False  # an iterator must not be taken for a pytree
     same_structure = jax.tree.structure(trajectory) == jax.tree.structure(solution)
     return same_structure and all(hasattr(x, "shape") for x in jax.tree.leaves(trajectory))
+
+
+def _placed(iterate: Any, solution: Any, t: int, sharding: NamedSharding | None) -> Any:
+    """The iterate where the solution is."""
+    iterate = _like(iterate, solution, t)
+    return iterate if sharding is None else put_everywhere(iterate, sharding)
 
 
 def _like(iterate: Any, solution: Any, t: int) -> Any:

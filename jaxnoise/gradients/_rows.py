@@ -110,9 +110,11 @@ class Rows:
         def at_once(x, v, u, d):
             return jnp.sum(self.products(x, u) * _products(v, d), (1, 2))
 
+        def of_one(operands):
+            return at_once(*(a[None] for a in operands))[0]
+
         def in_blocks(*operands):
-            one = lambda each: at_once(*(a[None] for a in each))[0]  # noqa: E731
-            return jax.lax.map(one, operands, batch_size=block)
+            return jax.lax.map(of_one, operands, batch_size=block)
 
         block = max(1, _BLOCK // self.positions**2)
         if len(x) <= block:

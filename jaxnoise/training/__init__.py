@@ -6,6 +6,7 @@ from ._fit import fit as fit
 from ._gan import conditional_gan as conditional_gan
 from ._image_pool import ImagePool as ImagePool
 from ._image_pool import image_pool as image_pool
+from ._state import Best as Best
 from ._state import FitResult as FitResult
 from ._state import History as History
 from ._state import NonFiniteLossError as NonFiniteLossError

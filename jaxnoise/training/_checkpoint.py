@@ -37,6 +37,7 @@ class Checkpoints:
       folder: where they are, made if it isn't there.
 
     Raises:
+      ValueError: if its path has brackets.
       OSError: if another run has the folder, or it can't be written to.
     """
 
@@ -46,6 +47,11 @@ class Checkpoints:
         ocp: Any = v1  # its types name private modules
 
         self._folder = Path(folder).absolute()
+        if {"[", "]"} & set(str(self._folder)):
+            raise ValueError(
+                f"checkpoint_dir must have no [ or ] in its path, which Orbax takes for a pattern, "
+                f"got {self._folder}"
+            )
         self._settings: dict[str, Any] = {}
         with contextlib.ExitStack() as opened:
             lock = held(self._folder, "checkpoint_dir")
@@ -151,6 +157,7 @@ def settings_of(
     replica_mode: ReplicaMode,
     num_examples: int,
     stages: Sequence[NoiseStage],
+    keep_best: str | None,
 ) -> dict[str, Any]:
     """What must agree, beside the carry, for a run to go on as if it had never stopped."""
     return {
@@ -159,5 +166,6 @@ def settings_of(
         "hyperparams": jax.tree.map(lambda x: on_host(x).tolist(), hyperparams),
         "replica_mode": replica_mode,
         "num_examples": num_examples,
+        "keep_best": keep_best,
         "stages": [[s.epochs, np.asarray(s.learning_rate).tolist(), s.batch_size] for s in stages],
     }

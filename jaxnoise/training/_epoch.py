@@ -177,7 +177,7 @@ def step_of(
             new, metrics = turn(new, batch, jax.random.clone(loss_key))
             means |= metrics
         new = new._replace(step=state.step + 1)
-        kept = jax.tree.map(functools.partial(_select, new.finite), new, state)
+        kept = jax.tree.map(functools.partial(select, new.finite), new, state)
         return everywhere((kept._replace(finite=new.finite), means), sharding)
 
     return step
@@ -205,7 +205,7 @@ def _turn(player: Player, loss, optimizer, state: TrainState, batch, key):
     return new, {player.label(name): mean for name, mean in means.items()}
 
 
-def _select(chosen: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+def select(chosen: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
     """`new` where chosen, else `old`; keys through their bits, lest JAX take them for used."""
     if not jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
         return jnp.where(chosen, new, old)

@@ -21,6 +21,7 @@ from .._sharding import on_host
 from .._tree import as_partial
 from ..data import Stream
 from ..schedules import NoiseStage
+from ._best import better, check_metric, none_yet
 from ._checkpoint import Checkpoints, settings_of
 from ._devices import context, placed, spread_of
 from ._hyperparams import hyperparams_of
@@ -52,6 +53,7 @@ def fit(
     replica_mode: Literal["auto", "map", "vmap"] = "auto",
     stacked: bool = False,
     sharding: NamedSharding | None = None,
+    keep_best: str | None = None,
     checkpoint_dir: str | os.PathLike | None = None,
     on_epoch: Callable[[int, Any, Any, dict[str, Any]], None] | None = None,
     progress: bool = True,
@@ -123,6 +125,9 @@ def fit(
         With `jax.distributed`, every process calls `fit` with the same arguments, on a mesh of all
         devices; it calls `on_epoch` in each, shows progress in the first, and reads of a stream
         what its own devices hold. None trains on the default device.
+      keep_best: name of a metric of the test data, "loss" or "accuracy", say. The result's `best`
+        then holds the parameters after the epoch at which it was least, where its name ends in
+        "loss", or else greatest; of equals the first. Each replica has its own.
       checkpoint_dir: folder of checkpoints, one written after each epoch; where it holds some of
         the same run, on however many devices, training goes on from the newest. One run at a time
         has it; its processes share it.
@@ -217,7 +222,11 @@ def fit(
         if checkpoint_dir is not None:
             checkpoints = opened.enter_context(contextlib.closing(Checkpoints(checkpoint_dir)))
         kept = None if checkpoints is None else checkpoints.kept("replica_mode")
-        state, keys, values = placed((state, keys, values), spread, replicas)
+        best: Any = None
+        if keep_best is not None:
+            check_metric(keep_best, evaluate, state, test_data, replicas)
+            best = none_yet(state, keep_best)
+        state, best, keys, values = placed((state, best, keys, values), spread, replicas)
         if replicas is not None and replica_mode != "auto":
             mode = replica_mode
         elif replicas is not None and kept is not None:
@@ -225,8 +234,8 @@ def fit(
         elif not isinstance(data, Stream) and is_worth_timing(plan, n, replicas or 1):
             mode = faster_mode(epoch_program, state, data, keys, values, plan[0].batch_size)
         if checkpoints is not None:
-            settings = settings_of(key, players, values, mode, n, stages)
-            state, records = checkpoints.newest(state, settings)
+            settings = settings_of(key, players, values, mode, n, stages, keep_best)
+            (state, best), records = checkpoints.newest((state, best), settings)
         started = time.perf_counter() - (records[-1]["seconds"] if records else 0.0)
         shown_here = progress and not jax.process_index()
         with Progress(len(plan), description_of(mode, replicas), "epochs", shown_here) as bar:
@@ -237,19 +246,21 @@ def fit(
                     state, data, epoch_keys, values, batch_size=stage.batch_size, mode=mode
                 )
                 if not np.all(on_host(state.finite)):
-                    raise non_finite(state, records, mode)
+                    raise non_finite(state, best, records, mode)
                 test = {}
                 if test_data is not None:
                     options = {"mode": mode, "sharding": spread}
                     test = run_evaluation(evaluate, state, test_data, **options)
+                if keep_best is not None:
+                    best = better(best, state, keep_best, test[keep_best], epoch + 1)
                 records.append(record_of(state, stage, train, test, started))
                 if on_epoch is not None:
                     reached, left = own((state.params, state.model_state))
                     on_epoch(epoch + 1, reached, left, copy.deepcopy(records[-1]))
                 if checkpoints is not None:
-                    checkpoints.save(epoch + 1, state, records)
+                    checkpoints.save(epoch + 1, (state, best), records)
                 bar.update(note=note_of(records[-1]))
-    return result_of(state, records, mode)
+    return result_of(state, best, records, mode)
 
 
 def _stages_of(stages: Any) -> list[NoiseStage]:

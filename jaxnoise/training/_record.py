@@ -11,7 +11,7 @@ import numpy as np
 from .._sharding import on_host
 from ..schedules import NoiseStage
 from ._epoch import ReplicaMode
-from ._state import FitResult, History, NonFiniteLossError, TrainState
+from ._state import Best, FitResult, History, NonFiniteLossError, TrainState
 
 
 def record_of(state: TrainState, stage: NoiseStage, train, test, started) -> dict[str, Any]:
@@ -36,7 +36,12 @@ def note_of(record: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def result_of(state: TrainState, records: Sequence[dict[str, Any]], mode: ReplicaMode) -> FitResult:
+def result_of(
+    state: TrainState,
+    best: Best | None,
+    records: Sequence[dict[str, Any]],
+    mode: ReplicaMode,
+) -> FitResult:
     """What `fit` gives after the epochs of these records."""
 
     def column(name):
@@ -57,11 +62,14 @@ def result_of(state: TrainState, records: Sequence[dict[str, Any]], mode: Replic
         train=metrics("train"),
         test=metrics("test"),
     )
-    return FitResult(state.params, state.model_state, state.opt_state, history, mode)
+    return FitResult(state.params, state.model_state, state.opt_state, history, mode, best)
 
 
 def non_finite(
-    state: TrainState, records: Sequence[dict[str, Any]], mode: ReplicaMode
+    state: TrainState,
+    best: Best | None,
+    records: Sequence[dict[str, Any]],
+    mode: ReplicaMode,
 ) -> NonFiniteLossError:
     """The error that says where the epoch after these records went wrong."""
     steps, finite = (np.atleast_1d(on_host(x)) for x in (state.step, state.finite))
@@ -74,4 +82,4 @@ def non_finite(
         "error's .result: try a smaller learning rate, and look for non-finite data, or labels out "
         "of range"
     )
-    return NonFiniteLossError(message, step, result_of(state, records, mode))
+    return NonFiniteLossError(message, step, result_of(state, best, records, mode))

@@ -62,6 +62,22 @@ class History(Result):
         return (self.test or {}).get("accuracy")
 
 
+class Best(NamedTuple):
+    """The epoch whose metric on the test data was the best; with replicas each has its own.
+
+    Attributes:
+      params: the parameters after it; with n replicas all leaves have a leading (n,).
+      model_state: the model's state after it.
+      epoch: (), its number, counted from 1; 0 where no epoch's metric was a number.
+      value: (), the metric.
+    """
+
+    params: Any
+    model_state: Any
+    epoch: jax.Array
+    value: jax.Array
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class FitResult:
@@ -75,6 +91,7 @@ class FitResult:
       opt_state: the optimizer's state after the last step.
       history: what was recorded, epoch by epoch.
       replica_mode: how the replicas were run, "map" or "vmap"; None where there were none.
+      best: the `Best` epoch's parameters, where `keep_best` asked for them.
     """
 
     params: Any
@@ -84,6 +101,7 @@ class FitResult:
     replica_mode: Literal["map", "vmap"] | None = dataclasses.field(
         default=None, metadata={"static": True}
     )
+    best: Best | None = None
 
 
 class NonFiniteLossError(ValueError):

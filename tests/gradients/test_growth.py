@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxnoise as jn
+from jaxnoise._streaming import examples_on
 from jaxnoise.gradients import growth_ratio
 from jaxnoise.gradients._growth import _mean_squares
 
@@ -128,7 +129,8 @@ def test_memory_does_not_grow_with_the_examples(dense):
     loss_fn = jax.tree_util.Partial(loss_fn)
 
     def temporaries(n):
-        inputs = (loss_fn, params, params, {"x": np.ones((n, 3), np.float32)}, 16)
+        examples = examples_on({"x": np.ones((n, 3), np.float32)}, None)
+        inputs = (loss_fn, params, params, examples, 16)
         return _mean_squares.lower(*inputs).compile().memory_analysis().temp_size_in_bytes
 
     assert temporaries(16 * 64) <= temporaries(16 * 4)

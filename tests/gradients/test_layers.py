@@ -18,17 +18,18 @@ from jaxnoise.gradients._taps import taps_of
 from jaxnoise.models._blocks import conv, double
 
 WAYS = {
-    "unformed": {"number": np.inf, "lookups": True, "at_once": 0},
-    "one by one": {"number": -np.inf, "lookups": False, "at_once": 0},
+    "unformed": {"number": np.inf, "lookups": True},
+    "one by one": {"number": -np.inf, "lookups": False},
     "at once": {"number": -np.inf, "lookups": False, "at_once": 2**62},
 }
 
 
 @contextlib.contextmanager
-def forced(number, lookups, at_once):
-    """All gradients that can be are left unformed, or none is."""
+def forced(number, lookups, at_once=0):
+    """All gradients that can be are left unformed, one example after another, or none is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_rows, "_NUMBER", number)
+        patch.setattr(_rows, "_BLOCK", 1)
         patch.setattr(Lookups, "suits", lambda *_: lookups)
         patch.setattr(_reduce, "_AT_ONCE", at_once)
         yield

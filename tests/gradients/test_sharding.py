@@ -16,7 +16,12 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxnoise as jn
 from jaxnoise.gradients import (
-    noise_profile, noise_projections, per_example, squared_norms, squared_norms_and_mean
+    growth_ratio,
+    noise_profile,
+    noise_projections,
+    per_example,
+    squared_norms,
+    squared_norms_and_mean,
 )
 from jaxnoise.gradients._per_example import prepare_spread
 
@@ -61,6 +66,11 @@ def alike(params, batch):
     return 100 * jnp.sum(params["w"]) + 0.1 * loss(params, batch)
 
 
+def growth(loss_fn, params, data, **options):
+    iterates = [params, jax.tree.map(lambda w: w / 2, params)]
+    return growth_ratio(loss_fn, iterates, jax.tree.map(jnp.zeros_like, params), data, **options)
+
+
 data = data_of(21)
 by_vmap = functools.partial(squared_norms, method="vmap")
 project = functools.partial(noise_projections, jax.random.key(0), num_projections=3)
@@ -70,6 +80,7 @@ compare("gradients", per_example, explicit, loss, params, data, chunk_size=2)
 compare("projections", project, explicit, loss, params, data, chunk_size=2)
 compare("nearly alike", noise_profile, explicit, alike, params, data, chunk_size=2)
 compare("block by block", noise_profile, explicit, loss, params, data_of(1003), chunk_size=5)
+compare("growth", growth, explicit, loss, params, data, chunk_size=2)
 compare("five", squared_norms, explicit, loss, params, data_of(5))
 
 square = jax.make_mesh((4, 2), ("a", "b"), axis_types=(AxisType.Auto,) * 2)
@@ -148,7 +159,7 @@ def test_eight_devices_give_what_one_gives(on_eight_devices):
     assert "couples the examples" in coupled
     assert "the gradient of example 19 is not finite (1 such examples)" in not_finite
     assert "only outside of transformations" in inside
-    assert len(found) == 12
+    assert len(found) == 13
     assert (
         found.pop("nearly alike") < 100 * TOLERANCE
     )  # ḡ rounds at its own size, not that of g − ḡ

@@ -182,7 +182,7 @@ def test_half_precision_parameters(problem):
 # Networks through the seam to Flax
 
 
-@pytest.mark.parametrize("name", ["FeedForward", "SmallCNN"])
+@pytest.mark.parametrize("name", ["FeedForward", pytest.param("SmallCNN", marks=pytest.mark.slow)])
 def test_networks(drawn_network, name):
     model = drawn_network(getattr(jn.models, name), in_channels=1, image_size=8)
     params, loss_fn = jn.models.split(model, jn.losses.classification)

@@ -178,7 +178,11 @@ def test_number_of_parameters(network, options, expected, count_parameters):
 @pytest.mark.parametrize(
     ("network", "options", "ndim"),
     [
-        *[(network, {"ndim": n}, n) for network in NETWORKS[:3] for n in (2, 3)],
+        *[(network, {}, 2) for network in NETWORKS[:3]],
+        *[
+            pytest.param(network, {"ndim": 3}, 3, marks=pytest.mark.slow)
+            for network in NETWORKS[:3]
+        ],
         *[(network, {}, 3) for network in OF_VOLUMES],
     ],
     ids=name,

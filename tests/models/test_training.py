@@ -36,7 +36,7 @@ CASES = [
     slowly(shallow(models.ResNet101, 2, 1, 1, 1), {"width": 2}, RGB),
     slowly(models.WideResNet, {"depth": 10, "width": 1}, RGB),
     slowly(shallow(models.DenseNet121, 2, 1, 1, 1), {"growth": 4}, RGB),
-    (models.UNet, U, IMAGE),
+    slowly(models.UNet, U, IMAGE),
     slowly(models.UNet, U | IN_3D, VOLUME),
     slowly(models.FCN, U | {"levels": 2}, IMAGE),
     slowly(models.FCN, U | {"ndim": 3, "norm": "instance"}, VOLUME),

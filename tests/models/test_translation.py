@@ -92,7 +92,10 @@ def images(*shape):
 
 @pytest.mark.parametrize(
     ("norm", "levels", "shape"),
-    [("batch", 3, (2, 8, 16, 2)), ("instance", 3, (1, 8, 8, 16, 2))],
+    [
+        ("batch", 3, (2, 8, 16, 2)),
+        pytest.param("instance", 3, (1, 8, 8, 16, 2), marks=pytest.mark.slow),
+    ],
 )
 def test_pix2pix(norm, levels, shape, slow, scrambled):
     options = {"in_channels": 2, "out_channels": 4, "width": 2, "levels": levels, "norm": norm}

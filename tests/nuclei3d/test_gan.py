@@ -47,6 +47,7 @@ def test_the_rate_is_constant_and_then_falls_to_zero():
     np.testing.assert_allclose(values, [0.2] * 6 + [0.2 * k / 6 for k in range(5, -1, -1)], 1e-6)
 
 
+@pytest.mark.slow
 def test_batches_are_unpaired_windows_between_minus_one_and_one():
     """Gray levels of images are below 100, those of labels 0 or 255."""
     (image,) = volumes((5, 12, 12, 1))

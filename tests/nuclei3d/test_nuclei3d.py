@@ -105,6 +105,7 @@ def test_steps_one_by_one_leave_files_to_look_at(experiment, untrained, stacks, 
     assert "Otsu's threshold" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_all_steps_and_what_is_finished_stays(experiment, untrained, stacks, tmp_path):
     out = tmp_path / "out"
     options = ["all", *SMALL, "--data", f"{stacks}/image_000.tif", "--out", out]

@@ -88,6 +88,7 @@ def test_eigenvalues_of_the_dense_hessian(small, small_hessian, which, x64):
         np.testing.assert_allclose(rest, residual, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_single_precision(small, small_hessian):
     exact = np.linalg.eigvalsh(small_hessian)[::-1]
     result = hessian_eigenvalues(small.loss_fn, *small.single, 2, key=new_key(), chunk_size=5)

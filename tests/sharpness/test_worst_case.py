@@ -190,6 +190,7 @@ def test_jit_several_rhos_and_other_values(small, compilations):
     np.testing.assert_allclose(value(params, 0.1), found[1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_batches_side_by_side_are_as_one_after_another(small, monkeypatch):
     params, data = small.single
 

@@ -38,7 +38,11 @@ def slow_descent(x, distribution, method, resample, rates):
 
 @pytest.mark.parametrize(
     ("method", "resample"),
-    [("antithetic", True), ("monte_carlo", False), ("quasi_monte_carlo", True)],
+    [
+        pytest.param("antithetic", True, marks=pytest.mark.slow),
+        ("monte_carlo", False),
+        ("quasi_monte_carlo", True),
+    ],
 )
 def test_many_starts_go_where_slow_loops_go(method, resample):
     distribution = "ball" if resample else "gaussian"

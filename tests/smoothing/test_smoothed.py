@@ -159,7 +159,9 @@ def tree_function(x):
 TREE = {"a": jnp.array([[0.3, -0.7], [1.1, 0.2]]), "b": jnp.array(0.5)}
 
 
-@pytest.mark.parametrize("method", ["antithetic", "quasi_monte_carlo"])
+@pytest.mark.parametrize(
+    "method", ["antithetic", pytest.param("quasi_monte_carlo", marks=pytest.mark.slow)]
+)
 def test_chunks_and_gradients_of_trees(method):
     def made(chunk_size=None, delta=0.3):
         return smoothing.smoothed(

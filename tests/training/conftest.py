@@ -123,7 +123,7 @@ def assert_same_run():
 
     def check(a, b):
         assert jax.tree.structure(a.opt_state) == jax.tree.structure(b.opt_state)
-        for part in ("params", "model_state", "opt_state"):
+        for part in ("params", "model_state", "opt_state", "best"):
             first, second = raw(getattr(a, part)), raw(getattr(b, part))
             jax.tree.map(np.testing.assert_array_equal, first, second)
             assert [x.dtype for x in jax.tree.leaves(first)] == [

@@ -94,7 +94,7 @@ def epochs_run(monkeypatch):
     [
         pytest.param(1, {}, marks=pytest.mark.slow),
         pytest.param(3, {}, marks=pytest.mark.slow),
-        (3, {"replicas": 2}),
+        (3, {"replicas": 2, "keep_best": "loss"}),
     ],
     ids=["in the first stage", "in the second", "replicas"],
 )
@@ -125,6 +125,7 @@ def test_checkpoints_change_nothing_and_are_few(run, tmp_path, assert_same_run):
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == ["3", "4"]
 
 
+@pytest.mark.slow
 def test_network_resumes(classification, fit, interrupted, tmp_path, assert_same_run, monkeypatch):
     model = classification.network(nnx.Rngs(0))
     params, model_state, loss = jn.models.split_train(model, jn.losses.cross_entropy)
@@ -150,6 +151,7 @@ OTHER_RUNS = {
     "stages": {"stages": (NoiseStage(2, 0.1, 2), NoiseStage(2, 0.2, 3))},
     "num_examples": {"data": {"x": DATA["x"][:6]}},
     "carry": {"replicas": 2},
+    "keep_best": {"keep_best": "loss"},
 }
 
 
@@ -167,6 +169,12 @@ def test_checkpoints_of_other_trees_are_refused(options, run, interrupted, tmp_p
     interrupted(tmp_path, 1)
     with pytest.raises(ValueError, match=r"is of another run \(carry differ\)"):
         run(tmp_path, **options)
+
+
+def test_a_folder_that_orbax_would_misread_is_refused(run, tmp_path):
+    with pytest.raises(ValueError, match=r"checkpoint_dir must have no \[ or \] in its path"):
+        run(tmp_path / "lr[0]")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_that_was_never_finished_is_not_taken(

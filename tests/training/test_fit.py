@@ -422,7 +422,11 @@ def test_keys_of_other_kinds(regression, fit):
     jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
 
 
-@pytest.mark.parametrize("options", [{}, {"replicas": 2}], ids=["one run", "replicas"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, pytest.param({"replicas": 2}, marks=pytest.mark.slow)],
+    ids=["one run", "replicas"],
+)
 def test_no_key_is_used_twice(options, classification, fit):
     model = classification.network(nnx.Rngs(0))
     params, model_state, train_loss = jn.models.split_train(model, jn.losses.cross_entropy)

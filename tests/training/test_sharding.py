@@ -38,7 +38,7 @@ def largest_difference(a, b):
     def plain(result):
         is_key = lambda x: isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
         read = lambda x: np.asarray(jax.random.key_data(x) if is_key(x) else x, float)
-        state = result.params, result.model_state, result.opt_state
+        state = result.params, result.model_state, result.opt_state, result.best
         return jax.tree.map(read, (state, result.history.train, result.history.test))
 
     found = jax.tree.map(lambda x, y: np.max(np.abs(x - y), initial=0), plain(a), plain(b))
@@ -71,7 +71,7 @@ def evaluate(params, mean, batch):
 
 
 def run(train=train, test=test, params=params, stages=stage, **options):
-    options = {"test_data": test, "evaluate": evaluate} | options
+    options = {"test_data": test, "evaluate": evaluate, "keep_best": "loss"} | options
     return fit(loss, params, jnp.zeros(5), tx, train, stages, **options)
 
 

@@ -40,7 +40,8 @@ def line(fit):
 
     def run(data, test_data=None, stages=STAGE, **options):
         start = (KEY, noisy, jnp.array(0.5), jnp.array(0), TX)
-        return fit(*start, data, stages, test_data=test_data, evaluate=evaluate, **options)
+        options |= {"evaluate": evaluate, "keep_best": None if test_data is None else "loss"}
+        return fit(*start, data, stages, test_data=test_data, **options)
 
     return run
 
@@ -57,6 +58,9 @@ def assert_same_training(assert_same_run):
                 np.testing.assert_allclose(values, second[name], rtol=1e-6)
                 assert values.dtype == second[name].dtype
             object.__setattr__(streamed.history, part, second)
+        if (best := resident.best) is not None:
+            np.testing.assert_allclose(streamed.best.value, best.value, rtol=1e-6)
+            object.__setattr__(streamed, "best", streamed.best._replace(value=best.value))
         assert_same_run(streamed, resident)
 
     return check
@@ -65,7 +69,7 @@ def assert_same_training(assert_same_run):
 @pytest.mark.parametrize(
     ("block_bytes", "replicas", "mode"),
     [
-        (1, None, "auto"),
+        pytest.param(1, None, "auto", marks=pytest.mark.slow),
         (SOME_BYTES, None, "auto"),
         (2 * SOME_BYTES, 2, "map"),
         (2 * SOME_BYTES, 2, "vmap"),

@@ -85,6 +85,7 @@ def test_candidates_are_uniform():
     np.testing.assert_allclose((np.trace(rotation, axis1=1, axis2=2) ** 2).mean(), 1, atol=0.04)
 
 
+@pytest.mark.slow
 def test_the_key_alone_decides_and_volumes_map_over_keys(compilations):
     keys = jax.random.split(jax.random.key(5), 2)
     other = jax.random.key(6)
