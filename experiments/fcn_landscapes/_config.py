@@ -118,6 +118,7 @@ _PRESETS: dict[str, dict] = {
         "resolution": 13,
         "draws": 2,
         "draw_resolution": 7,
+        "probe": 4,
         "task": {"shrink": 1, "size": 64, "overlap": 0, "images": (48, 8, 8), "image_size": 128}
         | {"examples": 128, "epochs": 12, "width": 4},
     },
@@ -189,7 +190,7 @@ def plan_of(config: Config) -> Plan:
         resolution=config.resolution or preset["resolution"],
         draws=preset["draws"],
         draw_resolution=preset["draw_resolution"],
-        probe=8,
+        probe=preset.get("probe", 8),
         tasks=tasks,
     )
 

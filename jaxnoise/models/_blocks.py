@@ -12,12 +12,10 @@ from jax.typing import DTypeLike
 
 from .._convolution import convolution
 from .._pooling import max_pool
+from ._initial_kernels import he_fan_in
 from ._transposed import ConvTranspose
 
 Norm = Literal["batch", "group", "instance", "none"]
-
-he_fan_in = nnx.initializers.he_normal()
-he_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def conv(

@@ -9,7 +9,8 @@ import jax
 from flax import nnx
 from jax.typing import DTypeLike
 
-from ._blocks import conv, halve, he_fan_in
+from ._blocks import conv, halve
+from ._initial_kernels import he_fan_in
 from ._shapes import at_least, check_images, check_sizes
 
 

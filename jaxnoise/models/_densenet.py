@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from ._blocks import Norm, conv, he_fan_in, normalization
+from ._blocks import Norm, conv, normalization
+from ._initial_kernels import he_fan_in
 from ._shapes import check_images, check_sizes
 
 

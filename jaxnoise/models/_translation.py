@@ -10,9 +10,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from ._blocks import Norm, conv, double, normalization
+from ._initial_kernels import gan_normal
 from ._shapes import at_least, check_images, check_sizes, cube
 
-gan_normal = nnx.initializers.normal(0.02)
 _WITHOUT_BIAS = ("instance", "none")  # normalisations, after which a convolution needs its own
 
 

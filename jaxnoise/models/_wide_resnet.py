@@ -11,7 +11,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from .._checks import check_whole
-from ._blocks import Norm, conv, he_fan_out, normalization
+from ._blocks import Norm, conv, normalization
+from ._initial_kernels import he_fan_out
 from ._shapes import check_images, check_sizes
 
 

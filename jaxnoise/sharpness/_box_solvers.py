@@ -99,6 +99,9 @@ def maximize_spectral(
         direction = jnp.clip(y + state["length"] * gradient, -1, 1) - y
         trial = y + state["part"] * direction
         new_value, new_gradient = evaluate(trial)
+        slope = jnp.max(jnp.abs(new_gradient))
+        is_first = state["evaluations"] == 0
+        first_slope = jnp.where(is_first & (slope > 0), slope, state["first_slope"])
         expected = state["part"] * jnp.vdot(gradient, direction)
         is_accepted = new_value >= value + _SUFFICIENT * expected
         moved = trial - y
@@ -111,28 +114,27 @@ def maximize_spectral(
             "length": jnp.clip(length, 1 / longest(new_gradient), longest(new_gradient)),
             "part": jnp.ones_like(value),
             "done": state["done"] + 1,
-            "converged": is_stationary(trial, new_gradient, state["first_slope"]),
+            "converged": is_stationary(trial, new_gradient, first_slope),
         }
         rejected = {name: state[name] for name in accepted} | {"part": state["part"] / 2}
         chosen = jax.tree.map(functools.partial(jnp.where, is_accepted), accepted, rejected)
         is_finite = state["is_finite"] & jnp.isfinite(new_value)
         tried = {"evaluations": state["evaluations"] + 1, "is_finite": is_finite}
-        return state | chosen | tried
+        return state | chosen | tried | {"first_slope": first_slope}
 
-    value, gradient = evaluate(start)
-    slope = jnp.max(jnp.abs(gradient))
-    first_slope = jnp.where(slope > 0, slope, 1)
+    # The first trial is the start itself, so that `evaluate` is compiled once and not twice.
+    value = jnp.full((), -jnp.inf, jax.eval_shape(evaluate, start)[0].dtype)
     state: dict[str, Any] = {
         "y": start,
         "value": value,
-        "gradient": gradient,
-        "length": longest(gradient),
+        "gradient": jnp.zeros_like(start),
+        "length": jnp.ones_like(value),
         "part": jnp.ones_like(value),
-        "first_slope": first_slope,
-        "done": jnp.zeros((), jnp.int32),
-        "evaluations": jnp.ones((), jnp.int32),
-        "converged": is_stationary(start, gradient, first_slope),
-        "is_finite": jnp.isfinite(value),
+        "first_slope": jnp.ones_like(value),
+        "done": jnp.full((), -1, jnp.int32),
+        "evaluations": jnp.zeros((), jnp.int32),
+        "converged": jnp.zeros((), bool),
+        "is_finite": jnp.ones((), bool),
     }
     state = jax.lax.while_loop(goes_on, step, state)
     found = jnp.where(state["is_finite"], state["value"], jnp.nan)
