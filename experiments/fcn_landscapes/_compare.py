@@ -59,7 +59,8 @@ def compared(
         stem = folder / f"{member.run.name}_{study.name}"
         found = []
         for seed in seeds:
-            at = functools.partial(point, problem, plan, member, targets[seed], seed, folder)
+            find = functools.partial(point, problem, plan, member, targets[seed], seed, folder)
+            at = functools.cache(find)
             path = stem.with_name(f"{stem.name}_seed_{seed}")
             compute = functools.partial(measured, problem, plan, member, study, at, path)
             found.append(remembered(path.with_name(f"{path.name}.json"), compute))
