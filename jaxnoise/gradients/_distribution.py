@@ -57,6 +57,11 @@ def noise_projections(
       ValueError: if there are fewer than two examples or no directions, loss_fn gives anything but
         (B,) losses or couples examples, or a projection is not finite.
 
+    References:
+      Sato, Iiduka, "Using Stochastic Gradient Descent to Smooth Nonconvex Functions: Analysis of
+      Implicit Graduated Optimization with Optimal Noise Scheduling", 2023, figure 8 (there single
+      components of the noise).
+
     Example:
       >>> import jax, jax.numpy as jnp
       >>> import jaxnoise as jn

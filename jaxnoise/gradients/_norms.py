@@ -102,6 +102,9 @@ def squared_norms_and_mean(
     Raises:
       ValueError: as `squared_norms`.
 
+    References:
+      As for `squared_norms`.
+
     Example:
       >>> import jax.numpy as jnp
       >>> import jaxnoise as jn

@@ -180,6 +180,10 @@ def loss_line(
     Raises:
       ValueError: if an argument is wrong.
 
+    References:
+      Goodfellow, Vinyals, Saxe, "Qualitatively Characterizing Neural Network Optimization Problems",
+      2015 (there from the start of a training to its end).
+
     Example:
       >>> import jax.numpy as jnp
       >>> import jaxnoise as jn
