@@ -35,10 +35,12 @@ class Study(NamedTuple):
     Attributes:
       name: of the files.
       radius: of the planes.
+      epsilons: of C_ε.
     """
 
     name: str
     radius: float
+    epsilons: tuple[float, ...]
 
 
 def compared(
@@ -98,7 +100,7 @@ def measured(
     }
     planes = path.with_name(f"{path.name}_planes")
     probe = problem.probe(plan.probe)
-    measures = flatness(member.network, params, probe, plan, study.radius, planes)
+    measures = flatness(member.network, params, probe, plan, study.radius, study.epsilons, planes)
     return {"epoch": epoch, **losses, **measures}
 
 

@@ -97,7 +97,8 @@ class Plan:
     small_batch_size: int
     target_loss: float | None
     snapshots: int  # of a training, at most; between them lies the point of equal loss
-    epsilons: tuple[float, ...]  # of C_ε
+    epsilons: tuple[float, ...]  # of C_ε between networks
+    batch_epsilons: tuple[float, ...]  # of C_ε between batch sizes
     guard_epsilon: float  # of the sharpness of Keskar et al.
     radius: float  # of landscapes between networks
     batch_radius: float  # of landscapes between batch sizes
@@ -127,7 +128,7 @@ _PRESETS: dict[str, dict] = {
         "seeds": 3,
         "learning_rate": 0.2,
         "snapshots": 10,
-        "resolution": 25,
+        "resolution": 21,
         "draws": 3,
         "draw_resolution": 7,
         "of": {"drive": {"shrink": 2}},
@@ -184,6 +185,7 @@ def plan_of(config: Config) -> Plan:
         target_loss=config.target_loss,
         snapshots=preset["snapshots"],
         epsilons=(0.01, 0.02, 0.1, 0.2),
+        batch_epsilons=(0.01, 0.02),
         guard_epsilon=1e-3,
         radius=0.5,
         batch_radius=0.025,

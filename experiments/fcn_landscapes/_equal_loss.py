@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from ._problem import Problem
 from ._train import Network, Snapshots, mean_loss
 
-_TOLERANCE = 1e-3  # of the place between two snapshots
+_TOLERANCE = 1e-2  # of the place between two snapshots
 LEARNT = 0.97  # of the loss of a constant; a training that stays above has learnt nothing
 
 

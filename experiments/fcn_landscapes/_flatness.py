@@ -22,6 +22,7 @@ def flatness(
     probe: Any,
     plan: Plan,
     radius: float,
+    epsilons: tuple[float, ...],
     path: Path,
 ) -> dict[str, float]:
     """All measures at one point, the larger the sharper; `path` is where its planes are kept.
@@ -38,7 +39,7 @@ def flatness(
 
     measures = {
         f"C_{epsilon:g}": float(value)
-        for epsilon, value in zip(plan.epsilons, box(plan.epsilons, False), strict=True)
+        for epsilon, value in zip(epsilons, box(epsilons, False), strict=True)
     }
     measures[f"Keskar C_{plan.guard_epsilon:g}"] = float(box(plan.guard_epsilon, True)[0])
     for normalization in NORMALIZATIONS:

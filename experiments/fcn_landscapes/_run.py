@@ -105,7 +105,7 @@ def cell_of(
     }
     figures = {"outputs": examples(problem, task, outputs)}
     if task.landscapes:
-        study = Study("networks", plan.radius)
+        study = Study("networks", plan.radius, plan.epsilons)
         between_networks = compared(problem, plan, members, study, folder)
         figures |= landscapes("networks", between_networks["grids"], plan.radius)
         figures["paths"] = trajectories(
@@ -118,7 +118,7 @@ def cell_of(
                 for size in (plan.small_batch_size, plan.batch_size)
             }
             cell["trainings"] |= {one.run.name: one.row for one in pair.values()}
-            study = Study("batch_sizes", plan.batch_radius)
+            study = Study("batch_sizes", plan.batch_radius, plan.batch_epsilons)
             between_sizes[name] = compared(problem, plan, pair, study, folder)
             for kind, of_kind in between_sizes[name].pop("grids").items():
                 grids.setdefault(kind, {}).update(of_kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -52,9 +53,14 @@ def scores(task: Task, outputs: np.ndarray, test: Arrays) -> dict[str, float]:
         return image_scores(outputs, test["target"])
     label, mask = test["target"][..., 0] > 0, test["mask"]
     proposal = np.where(mask > 0, outputs[..., 0], 0)
+    both = functools.cache(functools.partial(jn.metrics.boundary_scores, proposal, label))
     best = {
-        name: jn.metrics.best_threshold(metric, proposal, label).value
-        for name, metric in (("v_rand", jn.metrics.v_rand), ("v_info", jn.metrics.v_info))
+        name: jn.metrics.best_threshold(
+            lambda *_, threshold, name=name: getattr(both(threshold=threshold), name),
+            proposal,
+            label,
+        ).value
+        for name in ("v_rand", "v_info")
     }
     pixels = jn.metrics.segmentation_scores(
         (outputs[..., 0] > 0.5).astype(int), label.astype(int), 2, mask

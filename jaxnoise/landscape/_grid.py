@@ -181,8 +181,8 @@ def loss_line(
       ValueError: if an argument is wrong.
 
     References:
-      Goodfellow, Vinyals, Saxe, "Qualitatively Characterizing Neural Network Optimization Problems",
-      2015 (there from the start of a training to its end).
+      Goodfellow, Vinyals, Saxe, "Qualitatively Characterizing Neural Network Optimization
+      Problems", 2015 (there from the start of a training to its end).
 
     Example:
       >>> import jax.numpy as jnp
