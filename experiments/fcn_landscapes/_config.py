@@ -24,7 +24,7 @@ class Config:
 
     preset: Literal["synthetic", "small", "paper"] = "synthetic"
     """synthetic: drawn membranes and two networks, offline; small: patches of real
-    images, each data set under an hour; paper: the published sizes, for a GPU."""
+    images, each data set about an hour; paper: the published sizes, for a GPU."""
     data: (
         tuple[Literal["membranes", "isbi2012_em", "vessels", "drive", "raindrops"], ...] | None
     ) = None
