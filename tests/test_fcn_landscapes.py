@@ -268,9 +268,8 @@ def small_run(tiny, monkeypatch, tmp_path):
     """Options of a whole run on noise, with a tiny network for all."""
     monkeypatch.setattr(_run, "problem_of", lambda task, data_dir: problem(task.kind, 64))
     monkeypatch.setattr(_compare, "NORMALIZATIONS", ("filter_unit",))
-    for module in (_config, _run):
-        monkeypatch.setattr(module, "MAIN", ("FCN-16s", "U-Net"))
-    monkeypatch.setattr(_config, "NETWORKS", dict.fromkeys(("FCN-16s", "U-Net")))
+    monkeypatch.setattr(_run, "MAIN", ("FCN-16s", "U-Net"))
+    monkeypatch.setitem(_config._PRESETS["synthetic"], "networks", ("FCN-16s", "U-Net"))
     return [
         "--data", "membranes", "--epochs", "3", "--width", "2", "--seeds", "2",
         "--resolution", "3", "--batch-size", "8", "--out", tmp_path / "out",
