@@ -24,7 +24,7 @@ class Config:
 
     preset: Literal["synthetic", "small", "paper"] = "synthetic"
     """synthetic: drawn membranes and three networks, offline; small: patches of real
-    images, each data set about an hour; paper: the published sizes, for a GPU."""
+    images, each data set under an hour; paper: the published sizes, for a GPU."""
     data: (
         tuple[Literal["membranes", "isbi2012_em", "vessels", "drive", "raindrops"], ...] | None
     ) = None
@@ -127,13 +127,13 @@ _PRESETS: dict[str, dict] = {
         "data": ("isbi2012_em",),
         "seeds": 3,
         "learning_rate": 0.2,
-        "snapshots": 10,
+        "snapshots": 8,
         "resolution": 21,
         "draws": 3,
-        "draw_resolution": 7,
+        "draw_resolution": 5,
         "of": {"drive": {"shrink": 2}},
         "task": {"shrink": 1, "size": 96, "overlap": 0, "images": (40, 10, 20)}
-        | {"image_size": 256, "examples": 288, "epochs": 15, "width": 8},
+        | {"image_size": 256, "examples": 224, "epochs": 15, "width": 8},
     },
     "paper": {
         "data": ("isbi2012_em", "drive", "raindrops"),
