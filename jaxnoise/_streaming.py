@@ -222,14 +222,16 @@ def in_blocks(program: Callable, so_far: Any, n: int, description: str) -> Any:
 
 def mean_metrics(metrics_of: Callable, data: Any, chunk_size: int) -> dict[str, jax.Array]:
     """Mean over the examples of each of the per-example metrics that `metrics_of(batch)` gives."""
+    sums = sum_examples(
+        lambda *chunk: weighted_sums(metrics_of(chunk[0]), chunk[1]), data, chunk_size
+    )
+    return {name: total / num_examples(data) for name, total in sums.items()}
 
-    def weighted_sum(batch, weights):
-        metrics = named(metrics_of(batch))
-        with jax.numpy_dtype_promotion("standard"):  # counts and half precision become float32
-            return {k: jnp.sum(weights * v, where=weights > 0) for k, v in metrics.items()}
 
-    n = num_examples(data)
-    return {k: v / n for k, v in sum_examples(weighted_sum, data, chunk_size).items()}
+def weighted_sums(metrics: Any, weights: jax.Array) -> dict[str, jax.Array]:
+    """Σ_i weight_i m_i of each metric; what has no weight does not count, whatever it is."""
+    with jax.numpy_dtype_promotion("standard"):  # counts and half precision become float32
+        return {k: jnp.sum(weights * v, where=weights > 0) for k, v in named(metrics).items()}
 
 
 def named(metrics: Any) -> dict[str, jax.Array]:

@@ -21,10 +21,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal, Var
 
+from .._program import RELABELLINGS, apply, inlined
 from .._tree import num_examples
-from ._program import apply, inlined
-
-_RELABELLINGS = {"reshape", "transpose", "squeeze", "rev", "copy", "copy_p", "expand_dims"}
 
 # By default the operands and cotangents of a chunk hold about as many numbers as do well in a
 # processor's caches, or what is little of an accelerator's memory; but a chunk has a few examples
@@ -256,7 +254,7 @@ def _relabels(equation: Any) -> bool:
         return operand.aval.size == result.aval.size
     if name == "convert_element_type":
         return all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in (operand, result))
-    return name in _RELABELLINGS
+    return name in RELABELLINGS
 
 
 def _is_floating(variable: Any) -> bool:

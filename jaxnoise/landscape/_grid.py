@@ -71,8 +71,9 @@ def loss_grid(
 ) -> LossGrid:
     """The landscape f(α, β) = L(w + α u + β v) on a grid around the parameters.
 
-    One compiled program maps over all points and, for each, over chunks of the data. New values of
-    parameters, directions or data of the same shapes compile nothing anew.
+    One compiled program maps over chunks of the data and, for each, over all points. What of the
+    loss is affine in α and β, the outputs of a first dense layer, is worked out once for all
+    points. New values of parameters, directions or data of the same shapes compile nothing anew.
 
     Args:
       loss_fn: (params, batch) → losses (B,), or a dict of such metrics.

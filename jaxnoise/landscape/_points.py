@@ -22,10 +22,12 @@ from .._streaming import (
     check_chunk_size,
     default_chunk_size,
     has_convolutions,
-    mean_metrics,
     named,
+    sum_examples,
+    weighted_sums,
 )
 from .._tree import as_partial, num_examples
+from ._affine import around
 from ._directions import check_like
 
 _VMAP_POINTS = 8  # points side by side on an accelerator where the network is dense
@@ -149,17 +151,17 @@ class PointProgram:
 def _losses_at(
     loss_fn, params, directions, data, points, *, chunk_size, vmap_points, sharding
 ) -> dict[str, jax.Array]:
-    def at(point, loss_fn, params, directions, data):
-        def shift(w, *slopes):
-            steps = (c.astype(w.dtype) * d for c, d in zip(point, slopes, strict=True))
-            return sum(steps, w)
+    def at_all(points, loss_fn, params, directions, data):
+        def sums(chunk, weights):
+            metrics_at = around(loss_fn, params, directions, chunk)
+            return jax.lax.map(
+                lambda point: weighted_sums(metrics_at(point), weights),
+                points,
+                batch_size=vmap_points if vmap_points > 1 else None,
+            )
 
-        shifted = jax.tree.map(shift, params, *directions)
-        return mean_metrics(functools.partial(loss_fn, shifted), data, chunk_size)
-
-    def at_all(points, *inputs):
-        batch_size = vmap_points if vmap_points > 1 else None
-        return jax.lax.map(lambda point: at(point, *inputs), points, batch_size=batch_size)
+        totals = sum_examples(sums, data, chunk_size)
+        return {name: total / num_examples(data) for name, total in totals.items()}
 
     def at_own(points, *inputs):
         with as_on_one_device():

@@ -8,9 +8,11 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
-from .._convolution import convolution
-from .._pooling import max_pool
+from ._convolution import convolution
+from ._pooling import max_pool
 
+# Operations whose result holds the entries of their one operand, each once.
+RELABELLINGS = {"reshape", "transpose", "squeeze", "rev", "copy", "copy_p", "expand_dims"}
 # Calls of a program within the program, and where they keep it.
 _INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "checkpoint": "jaxpr"}
 
