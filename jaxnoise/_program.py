@@ -14,7 +14,7 @@ from ._pooling import max_pool
 # Operations whose result holds the entries of their one operand, each once.
 RELABELLINGS = {"reshape", "transpose", "squeeze", "rev", "copy", "copy_p", "expand_dims"}
 # Calls of a program within the program, and where they keep it.
-_INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "checkpoint": "jaxpr"}
+_INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "remat2": "jaxpr"}
 
 _OF_CONVOLUTION = (
     "window_strides",
