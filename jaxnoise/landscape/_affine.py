@@ -45,7 +45,7 @@ def around(
     def shifted(point: jax.Array) -> Any:
         return treedef.unflatten(_at(point, *line) for line in lines)
 
-    start = jax.eval_shape(shifted, jax.ShapeDtypeStruct((len(directions),), float))
+    start = jax.eval_shape(shifted, jnp.zeros(len(directions)))
     traced, shapes = jax.make_jaxpr(loss_fn, return_shape=True)(start, batch)
     if traced.effects or any(len({x.dtype for x in line}) > 1 for line in lines):
         return lambda point: loss_fn(shifted(point), batch)
