@@ -55,9 +55,10 @@ def around(
     fixed.update(zip(jaxpr.invars[len(leaves) :], jax.tree.leaves(batch), strict=True))
     affine = dict(zip(jaxpr.invars, lines, strict=False))
     kept, later = _beforehand(program, affine, fixed)
+    kept.update(jaxpr.invars[: len(leaves)])
     read = [*jaxpr.outvars, *(v for equation in later for v in equation.invars)]
     needed = {v for v in read if not isinstance(v, Literal)}
-    first = needed.intersection([*jaxpr.invars[: len(leaves)], *kept])
+    first = [v for v in affine if v in kept and v in needed]
 
     def at(point: jax.Array) -> Any:
         values = fixed | {v: _at(point, *affine[v]) for v in first}
@@ -131,6 +132,7 @@ def _is_exact(variable: Any) -> bool:
 
 
 def _is_worth_it(equation: JaxprEqn) -> bool:
+    """Whether it is a product of which each result takes many numbers."""
     if equation.primitive.name != "dot_general":
         return False
     (contracted, _), _ = equation.params["dimension_numbers"]
