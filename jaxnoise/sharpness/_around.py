@@ -1,4 +1,4 @@
-"""The mean loss around the parameters, as a function of flat perturbations."""
+"""The mean loss around the parameters, as a function of perturbations, most of them flat."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NUMBERS = 2**22  # … and all of them together have no more numbers than this
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Around:
-    """L(w + δ) − L(w) for flat perturbations δ, a pytree that compiled programs take.
+    """L(w + δ) − L(w) for perturbations δ, a pytree that compiled programs take.
 
     The losses are subtracted example by example before the mean is taken, so that less of a small
     difference is lost to rounding.
@@ -98,9 +98,13 @@ class Around:
 
     def increase_and_gradient(self, delta: jax.Array) -> tuple[jax.Array, jax.Array]:
         """L(w + δ) − L(w) and ∇L(w + δ)."""
-        point = self._moved(delta)
-        value, gradient = self._mean(lambda *chunk: jax.value_and_grad(self._sum)(point, *chunk))
+        value, gradient = self.increase_and_gradients(self.unflatten(delta))
         return value, ravel_pytree(gradient)[0]
+
+    def increase_and_gradients(self, deltas: Any) -> tuple[jax.Array, Any]:
+        """The same for δ in the shape of w, which is neither taken apart nor put together."""
+        point = jax.tree.map(jnp.add, self.params, deltas)
+        return self._mean(lambda *chunk: jax.value_and_grad(self._sum)(point, *chunk))
 
     def hessian_product(self, vector: jax.Array) -> jax.Array:
         """∇²L(w) v, forward over reverse where no part of the loss forbids forward mode."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from ._around import Around
 from ._ellipsoid import project_on_box, project_on_ellipsoid
 
 _MOMENTUM = 0.75  # the part of the new point in the next; the rest is the last but one
@@ -50,15 +52,20 @@ def checkpoints(num_steps: int) -> list[int]:
 
 
 def ascend(
-    around: Around, rho: jax.Array, scale: jax.Array, start: jax.Array, norm: str, num_steps: int
+    increase_and_gradient: Callable[[Any], tuple[jax.Array, Any]],
+    rho: jax.Array,
+    scale: Any,
+    start: Any,
+    norm: str,
+    num_steps: int,
 ) -> Ascent:
     """Climbs from a start within ‖δ ⊘ s‖_p ≤ ρ, one evaluation with its gradient a step.
 
     Args:
-      around: the loss of one batch.
+      increase_and_gradient: δ → L(w + δ) − L(w) of one batch, and its gradient in the shape of δ.
       rho: ρ.
-      scale: (d,) s.
-      start: (d,) first δ.
+      scale: s, in the shape of δ.
+      start: first δ, any pytree for "linf", a flat vector (d,) for "l2".
       norm: "linf" or "l2".
       num_steps: number of steps.
     """
@@ -69,26 +76,29 @@ def ascend(
 
     def moved(delta, step, gradient):
         if norm == "linf":
-            return project_on_box(delta + step * jnp.sign(gradient) * scale, scale, rho)
+            return jax.tree.map(functools.partial(moved_in_box, step), delta, gradient, scale)
         return project_on_ellipsoid(delta + step * _unit(gradient) * scale, scale, rho)
+
+    def moved_in_box(step, delta, gradient, scale):
+        step, radius, signs = (x.astype(delta.dtype) for x in (step, rho, jnp.sign(gradient)))
+        return project_on_box(delta + step * signs * scale, scale, radius)
 
     def climb(state, now):
         i, is_checkpoint, enough = now
         target = moved(state["delta"], state["step"], state["gradient"])
-        delta = _MOMENTUM * target + (1 - _MOMENTUM) * state["previous"]
-        value, gradient = around.increase_and_gradient(delta)
+        delta = jax.tree.map(
+            lambda new, old: _MOMENTUM * new + (1 - _MOMENTUM) * old, target, state["previous"]
+        )
+        value, gradient = increase_and_gradient(delta)
 
         is_better = value > state["best"]
         found = {
             "best": value,
             "best_gradient": gradient,
             "best_step": i + 1,
-            "norm": jnp.linalg.norm(delta),
+            "norm": optax.tree.norm(delta),
         }
-        kept = {
-            name: jnp.where(is_better, new, state[name]).astype(state[name].dtype)
-            for name, new in found.items()
-        }
+        kept = _where(is_better, found, {name: state[name] for name in found})
         improvements = state["improvements"] + is_better.astype(jnp.int32)
 
         is_stalled = (state["step"] == state["last_step"]) & (kept["best"] == state["last_best"])
@@ -98,7 +108,7 @@ def ascend(
             "delta": delta,
             "previous": state["delta"],
             # After halving only the next gradient is taken at the best point; δ stays.
-            "gradient": jnp.where(halve, kept["best_gradient"], gradient),
+            "gradient": _where(halve, kept["best_gradient"], gradient),
             "step": jnp.where(halve, state["step"] / 2, state["step"]),
             "improvements": jnp.where(is_checkpoint, 0, improvements),
             "last_step": jnp.where(is_checkpoint, state["step"], state["last_step"]),
@@ -109,13 +119,13 @@ def ascend(
 
     # As one more step of the loop this compiles sooner, but dense networks then take four times as
     # long on CPU.
-    value, gradient = around.increase_and_gradient(start)
+    value, gradient = increase_and_gradient(start)
     zero, step = jnp.zeros((), jnp.int32), 2 * rho
     state = {
         "best": value,
         "best_gradient": gradient,
         "best_step": zero,
-        "norm": jnp.linalg.norm(start),
+        "norm": optax.tree.norm(start),
         "delta": start,
         "previous": start,
         "gradient": gradient,
@@ -135,6 +145,11 @@ def ascend(
         halvings=state["halvings"],
         trace=trace,
     )
+
+
+def _where(condition: jax.Array, tree: Any, other: Any) -> Any:
+    """`jnp.where` of two pytrees, in the dtypes of the other."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b).astype(b.dtype), tree, other)
 
 
 def _unit(gradient: jax.Array) -> jax.Array:

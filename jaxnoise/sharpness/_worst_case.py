@@ -166,7 +166,12 @@ def _search(around: Around, rho, key, options) -> tuple[WorstCaseSharpness, Any]
     def search(job):
         batch = around.batch(job["batch"], batch_size)
         start = first(job["restart"], job["key"])
-        return batch.mean_loss, ascend(batch, rho, scale, start, norm, num_steps)
+        if norm == "l2":  # its projection takes all parameters together
+            ascent = ascend(batch.increase_and_gradient, rho, scale, start, norm, num_steps)
+        else:
+            leaves, starts = around.unflatten(scale), around.unflatten(start)
+            ascent = ascend(batch.increase_and_gradients, rho, leaves, starts, norm, num_steps)
+        return batch.mean_loss, ascent
 
     numbers = jnp.arange(num_batches * num_restarts)
     jobs = {
