@@ -36,7 +36,7 @@ def output(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     if _suits_patches(window, x.shape[0]):
         y = _matmul(patches(x, window), kernel.reshape(-1, kernel.shape[-1]), window)
         return y.reshape(x.shape[0], *window.positions, kernel.shape[-1])
-    if _winograd.suits(window, x.dtype, *kernel.shape[-2:]):
+    if _winograd.suits("output", window, x.dtype, *kernel.shape[-2:]):
         return _winograd.output(x, kernel, window)
     if _fourier.suits(window, x.dtype, x.shape[0], *kernel.shape[-2:]):
         return _fourier.output(x, kernel, window)
@@ -54,7 +54,7 @@ def input(y: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
             y.reshape(-1, y.shape[-1]), kernel.reshape(-1, kernel.shape[-1]).T, window
         )
         return _sum_patches(columns.reshape(*y.shape[:-1], -1), window)
-    if _winograd.suits(window, y.dtype, *kernel.shape[-2:]):
+    if _winograd.suits("input", window, y.dtype, *kernel.shape[-2:]):
         return _winograd.input(y, kernel, window)
     if _fourier.suits(window, y.dtype, y.shape[0], *kernel.shape[-2:]):
         return _fourier.input(y, kernel, window)
@@ -65,7 +65,7 @@ def input(y: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 def kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
     """Kernel (…, C, O) that images (N, …, C) and outputs (N, …, O) give."""
     few_rows = x.shape[0] * window.num_positions < _FEW_ROWS // 2
-    if not few_rows and _winograd.suits(window, x.dtype, x.shape[-1], y.shape[-1]):
+    if not few_rows and _winograd.suits("kernel", window, x.dtype, x.shape[-1], y.shape[-1]):
         return _winograd.kernel(x, y, window)
     if not window.is_dense or _suits_patches(window, x.shape[0]):
         k = _matmul(patches(x, window).T, y.reshape(-1, y.shape[-1]), window)

@@ -13,31 +13,47 @@ Nested over the axes and summed over channels, the products are those of 4ᵈ pa
 The kernel that images and outputs y give is Gᵀ[(A y) ⊙ (Bᵀ d)]. Rounding errors are those of direct
 sums.
 
-Every transform takes the spatial axes in turn and puts the axis of its four results in front.
+Every transform takes the spatial axes in turn and puts the axis of its four results in front. The
+transforms of a batch are four or eight times as large as the batch, so that examples are taken in
+blocks (see `_blocks`) whose transforms stay in the cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ._blocks import blocks_of, images_in_blocks, outputs_from_blocks, outputs_in_blocks
 from ._window import Window
 
-_MIN_CHANNELS = 32  # below, the transforms cost more than the products save
+# Below so many channels or features the transforms cost more than the products save. Outputs and
+# images in two dimensions, where these save least, have XLA's convolutions to beat.
+_MIN_CHANNELS, _MIN_CHANNELS_IN_2D = 32, 64
+_BLOCK = 2**20  # entries of a block's transforms, 4 MB in single precision
+# A kernel's sums over blocks pay where a block has so many times as many outputs as channels.
+_OUTPUTS_PER_CHANNEL = 16
 
 
-def suits(window: Window, dtype: jnp.dtype, channels: int, features: int) -> bool:
+def suits(
+    result: Literal["output", "input", "kernel"],
+    window: Window,
+    dtype: jnp.dtype,
+    channels: int,
+    features: int,
+) -> bool:
     """Whether the convolution is of the kind that Winograd's algorithm makes faster."""
+    in_2d = len(window.kernel) == 2 and result != "kernel"
     return (
         window.is_dense
         and len(window.kernel) in (2, 3)
         and all(k == 3 for k in window.kernel)
         and all(d == 1 for d in window.dilation)
         and dtype in (jnp.float32, jnp.float64)
-        and min(channels, features) >= _MIN_CHANNELS
+        and min(channels, features) >= (_MIN_CHANNELS_IN_2D if in_2d else _MIN_CHANNELS)
     )
 
 
@@ -54,10 +70,20 @@ def input(y: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 
 def kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
     """Kernel (…, C, O) that images (N, …, C) and outputs (N, …, O) give."""
-    images = _images(x, window).swapaxes(1, 2)
-    k = jnp.matmul(images, _outputs(y, window), precision=window.precision)
-    spatial = len(window.kernel)
-    k = k.reshape(*(4,) * spatial, x.shape[-1], y.shape[-1])
+    channels, spatial = max(x.shape[-1], y.shape[-1]), len(window.kernel)
+    at_once = _outputs_at_once(channels, spatial)
+    if at_once < _OUTPUTS_PER_CHANNEL * channels:
+        at_once = x.shape[0] * window.num_positions
+    blocks = blocks_of(at_once, x.shape[0], window)
+
+    def add(k: jax.Array, block: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        images, outputs = _images(block[0], blocks.window), _outputs(block[1], blocks.window)
+        products = jnp.matmul(images.swapaxes(1, 2), outputs, precision=window.precision)
+        return k + products, None
+
+    nothing = jnp.zeros((4**spatial, x.shape[-1], y.shape[-1]), x.dtype)
+    k, _ = lax.scan(add, nothing, (images_in_blocks(x, blocks), outputs_in_blocks(y, blocks)))
+    k = k.reshape(*(4,) * spatial, *k.shape[1:])
     for _ in range(spatial):
         both, difference = 0.5 * (k[1] + k[2]), 0.5 * (k[1] - k[2])
         k = jnp.stack([k[0] + both, difference, both + k[3]], axis=spatial - 1)
@@ -66,13 +92,25 @@ def kernel(x: jax.Array, y: jax.Array, window: Window) -> jax.Array:
 
 def _sums(x: jax.Array, kernels: jax.Array, window: Window) -> jax.Array:
     """The outputs of images and of kernels (4ᵈ, C, O) that `_kernels` gave."""
-    tiles = _tiles(window)
-    y = jnp.matmul(_images(x, window), kernels, precision=window.precision)
-    y = y.reshape(*(4,) * len(tiles), x.shape[0], *tiles, kernels.shape[-1])
-    for axis in range(-1 - len(tiles), -1):
-        pixels = jnp.stack([y[0] + y[1] + y[2], y[1] - y[2] - y[3]], axis=axis)
-        y = lax.collapse(pixels, pixels.ndim + axis - 1, pixels.ndim + axis + 1)
-    return lax.slice(y, [0] * y.ndim, (x.shape[0], *window.positions, y.shape[-1]))
+    at_once = _outputs_at_once(max(kernels.shape[1:]), len(window.kernel))
+    blocks = blocks_of(at_once, x.shape[0], window)
+    tiles, features = _tiles(blocks.window), kernels.shape[-1]
+
+    def outputs(x: jax.Array) -> jax.Array:
+        y = jnp.matmul(_images(x, blocks.window), kernels, precision=window.precision)
+        y = y.reshape(*(4,) * len(tiles), x.shape[0], *tiles, features)
+        for axis in range(-1 - len(tiles), -1):
+            pixels = jnp.stack([y[0] + y[1] + y[2], y[1] - y[2] - y[3]], axis=axis)
+            y = lax.collapse(pixels, pixels.ndim + axis - 1, pixels.ndim + axis + 1)
+        return lax.slice(y, [0] * y.ndim, (x.shape[0], *blocks.window.positions, features))
+
+    y = lax.map(outputs, images_in_blocks(x, blocks))
+    return outputs_from_blocks(y, x.shape[0], blocks)
+
+
+def _outputs_at_once(channels: int, spatial: int) -> int:
+    """How many outputs have transforms that stay in the cache."""
+    return max(1, (_BLOCK // channels) >> spatial)
 
 
 def _images(x: jax.Array, window: Window) -> jax.Array:

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from jaxnoise._convolution import _cpu, _fourier, _neighbours, _winograd, _xla, patch_products
+from jaxnoise._convolution import (
+    _blocks,
+    _cpu,
+    _fourier,
+    _neighbours,
+    _winograd,
+    _xla,
+    patch_products,
+)
 from jaxnoise._convolution._gram import work_of_patch_products
 from jaxnoise._convolution._patches import patches
 from jaxnoise._convolution._window import Window
@@ -121,6 +129,53 @@ def test_winograd(window):
     agrees(_winograd.kernel, _xla.kernel, window, XY)
 
 
+@pytest.mark.parametrize("entries", [1, 256, 1024], ids="{} entries".format)
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window((6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+        Window((13, 4), (3, 3), (1, 1), ((-1, 3), (2, 0)), (1, 1)),
+        Window((9, 4, 5), (3, 3, 3), (1, 1, 1), ((2, 1), (1, 1), (0, 1)), (1, 1, 1)),
+    ],
+    ids=["6×5", "13×4", "9×4×5"],
+)
+def test_winograd_in_blocks(monkeypatch, window, entries):
+    """Where a block has two rows of an example, more of them, or an example and more."""
+    monkeypatch.setattr(_winograd, "_BLOCK", entries)
+    monkeypatch.setattr(_winograd, "_OUTPUTS_PER_CHANNEL", 0)
+
+    def own(function):  # isn't taken for what was compiled with other blocks
+        return functools.partial(function)
+
+    agrees(own(_winograd.output), _xla.output, window, XK)
+    agrees(own(_winograd.input), _xla.input, window, YK)
+    agrees(own(_winograd.kernel), _xla.kernel, window, XY)
+
+
+@settings(deadline=None)
+@given(dense(kernel=(3, 3), max_dilation=1), st.integers(1, 9), st.integers(1, 400))
+def test_blocks_have_about_the_size_asked_for(window, examples, outputs):
+    blocks = _blocks.blocks_of(outputs, examples, window)
+    first, positions = window.positions[0], window.num_positions
+    two_rows = 2 * positions // first
+    slab = blocks.window.num_positions
+    assert slab <= max(positions, two_rows)
+    assert slab < outputs + two_rows or first <= 2
+    assert blocks.size * slab < outputs + 2 * slab
+    assert blocks.slabs * blocks.window.positions[0] < first + 2 * blocks.slabs
+
+
+@settings(deadline=None, max_examples=20)
+@given(dense(kernel=(3, 3), max_dilation=1), st.integers(1, 9), st.integers(1, 400))
+def test_outputs_come_back_from_blocks(window, examples, outputs):
+    y = np.arange(1, 1 + 2 * examples * window.num_positions, dtype=np.float32)
+    y = jnp.asarray(y.reshape(examples, *window.positions, 2))
+    blocks = _blocks.blocks_of(outputs, examples, window)
+    parts = _blocks.outputs_in_blocks(y, blocks)
+    np.testing.assert_array_equal(_blocks.outputs_from_blocks(parts, examples, blocks), y)
+    assert jnp.any(parts != 0, axis=range(1, parts.ndim)).all(), "a block without examples"
+
+
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(dense(kernel=(1, 5)))
 def test_fourier(window):
@@ -214,19 +269,24 @@ def test_what_fourier_transforms_are_for(window, dtype, examples, channels, expe
 
 
 @pytest.mark.parametrize(
-    ("window", "dtype", "channels", "expected"),
+    ("window", "dtype", "channels", "sums", "kernels"),
     [
-        (Window((9, 9), (3, 3), (1, 1), ((1, 1),) * 2, (1, 1)), jnp.float32, 32, True),
-        (Window((9, 9), (3, 3), (1, 1), ((1, 1),) * 2, (1, 1)), jnp.float32, 31, False),
-        (Window((9, 9), (3, 3), (1, 1), ((1, 1),) * 2, (1, 1)), jnp.bfloat16, 32, False),
-        (Window((9, 9), (3, 5), (1, 1), ((1, 1),) * 2, (1, 1)), jnp.float32, 32, False),
-        (Window((9, 9), (3, 3), (1, 2), ((1, 1),) * 2, (1, 1)), jnp.float32, 32, False),
-        (Window((9, 9), (3, 3), (1, 1), ((1, 1),) * 2, (2, 1)), jnp.float32, 32, False),
-        (Window((9,) * 3, (3,) * 3, (1,) * 3, ((1, 1),) * 3, (1,) * 3), jnp.float64, 32, True),
+        (square(9, 3), jnp.float32, 64, True, True),
+        (square(9, 3), jnp.float32, 63, False, True),
+        (square(9, 3), jnp.float32, 32, False, True),
+        (square(9, 3), jnp.float32, 31, False, False),
+        (square(9, 3), jnp.bfloat16, 64, False, False),
+        (square(9, 3)._replace(kernel=(3, 5)), jnp.float32, 64, False, False),
+        (square(9, 3)._replace(strides=(1, 2)), jnp.float32, 64, False, False),
+        (square(9, 3)._replace(dilation=(2, 1)), jnp.float32, 64, False, False),
+        (square(9, 3, spatial=3), jnp.float64, 32, True, True),
+        (square(9, 3, spatial=3), jnp.float64, 31, False, False),
     ],
 )
-def test_what_winograd_is_for(window, dtype, channels, expected):
-    assert _winograd.suits(window, dtype, channels, 40) == expected
+def test_what_winograd_is_for(window, dtype, channels, sums, kernels):
+    assert _winograd.suits("output", window, dtype, channels, 80) == sums
+    assert _winograd.suits("input", window, dtype, 80, channels) == sums
+    assert _winograd.suits("kernel", window, dtype, channels, 80) == kernels
 
 
 @pytest.mark.parametrize(
