@@ -21,16 +21,13 @@ small as these, transforms are fastest as matrix products, one axis after anothe
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ._window import Window
-
-Array = Literal["input", "kernel", "output"]
+from ._window import Array, Window
 
 # The factors as sums of real and imaginary parts.
 _FACTORS = {

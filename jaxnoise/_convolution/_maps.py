@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,9 +28,7 @@ from jax.typing import DTypeLike
 
 from .._tree import common_dtype
 from . import _cpu, _xla
-from ._window import Window
-
-Array = Literal["output", "input", "kernel"]
+from ._window import Array, Window
 
 # What each map takes, and where in the first array the axis stands that it shares with the second.
 _OPERANDS: dict[Array, tuple[Array, Array]] = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+Array = Literal["input", "kernel", "output"]  # of a convolution's three, each a map of the others
 
 
 class Window(NamedTuple):

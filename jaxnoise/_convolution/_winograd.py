@@ -21,14 +21,13 @@ blocks (see `_blocks`) whose transforms stay in the cache.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from ._blocks import blocks_of, images_in_blocks, outputs_from_blocks, outputs_in_blocks
-from ._window import Window
+from ._window import Array, Window
 
 # Below so many channels or features the transforms cost more than the products save. Outputs and
 # images in two dimensions, where these save least, have XLA's convolutions to beat.
@@ -39,7 +38,7 @@ _OUTPUTS_PER_CHANNEL = 16
 
 
 def suits(
-    result: Literal["output", "input", "kernel"],
+    result: Array,
     window: Window,
     dtype: jnp.dtype,
     channels: int,
